@@ -1,0 +1,1 @@
+"""obmd: the out-of-band management plane for bare metal."""

@@ -1,0 +1,161 @@
+"""What obmd asks of a driver: one class, small capabilities.
+
+A driver is a class behind a stevedore entry point in the group ``obmd.drivers``.  The entry
+point's name is the ``type`` under which nodes are registered.  One instance serves one live
+node in the conductor that owns it; the API uses only the class (schema, capabilities), never an
+instance.
+
+Everything here may be called from many threads at once, and may block until its deadline.  What
+must not block is said where it stands (:class:`ConsoleSink`).
+"""
+
+import abc
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRef:
+    """Who a driver instance works for, for its error messages and logs."""
+
+    name: str
+    uuid: str
+
+
+class Driver(abc.ABC):
+    """Base of all drivers; capabilities are mixed in from the classes below.
+
+    :cvar aliases: other names that callers may give as ``type``.
+    :cvar schema: JSON schema (dict) of ``info``; its titles and descriptions are what
+        documentation and the command line show.
+    :cvar secret_fields: names in ``info`` that are credentials.
+    """
+
+    aliases = ()
+    schema = {'type': 'object'}
+    secret_fields = ()
+
+    def __init__(self, node, info):
+        """:param node: :class:`NodeRef`.  :param info: dict as ``normalise`` returned it.
+
+        Must not touch the network.
+        """
+        self.node = node
+        self.info = info
+
+    @classmethod
+    def normalise(cls, info):
+        """Map the spellings that callers use to the driver's own; called after the schema check.
+
+        :raises obmd.common.errors.InvalidInput: naming the field that the schema cannot judge.
+        """
+        return info
+
+    @classmethod
+    def address(cls, info):
+        """:returns: str, where the BMC is, for messages; sealed with the credentials and compared
+        when they are opened.  ``''`` for none."""
+        return ''
+
+    def close(self, deadline):
+        """Give back what is held at the BMC (session logout), within ``deadline``."""
+
+    def abort(self, error):
+        """End every wait for the BMC now by raising ``error``: the process is going down."""
+
+
+class Power(abc.ABC):
+    """Chassis power."""
+
+    #: what ``set_power`` takes
+    ON, OFF, RESET, CYCLE, SOFT_OFF, DIAG = 'on', 'off', 'reset', 'cycle', 'soft_off', 'diag'
+
+    @abc.abstractmethod
+    def power_status(self, deadline):
+        """Ask the BMC now.  :returns: str, ``on`` or ``off`` for real hardware.
+
+        :raises: BmcSilent, BmcRefused, CredentialsRefused.
+        """
+
+    @abc.abstractmethod
+    def set_power(self, action, deadline):
+        """Carry out ``action`` and, for ``on`` and ``off``, read the state back until it holds.
+
+        ``reset`` needs a node that is on.  ``soft_off`` returns once the BMC has taken it.
+
+        :raises: as ``power_status``; StateNotReached, OutcomeUnknown.
+        """
+
+
+class BootDevice(abc.ABC):
+    #: tuple of str, the legal values
+    boot_devices = ()
+
+    @abc.abstractmethod
+    def set_boot_device(self, device, deadline):
+        """Set ``device`` (checked by the caller to be in ``boot_devices``), persistently."""
+
+
+class ConsoleSink(abc.ABC):
+    """Who a console source delivers to.  Called from the I/O loop: neither method may block."""
+
+    @abc.abstractmethod
+    def data(self, chunk):
+        """:param chunk: bytes, in the order of the line, each once."""
+
+    @abc.abstractmethod
+    def lost(self, error):
+        """The source is down and calls nothing any more.  :param error: ObmdError, why.
+
+        ``ConsoleHeld`` when another client took the session.
+        """
+
+
+class ConsoleHandle(abc.ABC):
+    """An open console source."""
+
+    #: str, what identifies our session at the BMC for a later claimer, e.g. ``address:port``
+    peer = ''
+
+    @abc.abstractmethod
+    def close(self, deadline, deactivate=True):
+        """Stop.  ``deactivate=False`` leaves the BMC's SOL payload alone (it may be another's by
+        now: Deactivate Payload ends whoever holds it).  Never raises; ``lost`` is not called."""
+
+
+class Console(abc.ABC):
+    #: one line a chunk to each viewer, for drivers whose users rely on it
+    line_chunks = False
+    #: the source starts with its first viewer whatever ``[console] capture`` says
+    always_on_demand = False
+
+    @abc.abstractmethod
+    def open_console(self, sink, deadline, takeover=False):
+        """Start the source.  :returns: :class:`ConsoleHandle`, once data can flow.
+
+        :param takeover: end the session of whoever holds the console, once.
+        :raises: BmcSilent, BmcRefused, CredentialsRefused, ConsoleHeld.
+        """
+
+
+class EventLog(abc.ABC):
+    @abc.abstractmethod
+    def event_log(self, deadline, limit):
+        """The newest ``limit`` records of the system event log, oldest first.
+
+        :returns: list of dicts ``{"id": int, "time": str or None (ISO 8601), "sensor": str,
+            "event": str, "raw": str (hex)}``.
+        """
+
+
+#: what each capability is called by callers and in error messages
+CAPABILITIES = {
+    'power': Power,
+    'boot_device': BootDevice,
+    'console': Console,
+    'event_log': EventLog,
+}
+
+
+def capabilities(driver_class):
+    """:returns: sorted list of the names in ``CAPABILITIES`` that ``driver_class`` has."""
+    return sorted(n for n, cls in CAPABILITIES.items() if issubclass(driver_class, cls))
