@@ -21,7 +21,7 @@ class NodeRef:
     uuid: str
 
 
-class Driver(abc.ABC):
+class Driver:
     """Base of all drivers; capabilities are mixed in from the classes below.
 
     :cvar aliases: other names that callers may give as ``type``.
