@@ -1,0 +1,91 @@
+"""The bytes of one console: a bounded history with absolute offsets.
+
+A source appends; any number of readers hold an offset each (``obmd.streams.readers``).  A slow
+reader costs nothing and delays nobody: what it has not read when the ring wraps is lost to it
+alone, and it is told how much.
+"""
+
+import threading
+
+
+class Ring:
+    """History of at most ``size`` bytes.
+
+    :param size: bytes kept.
+    :param ring_id: str, random per ring; with an offset it names a byte for ever.
+    """
+
+    def __init__(self, size, ring_id):
+        self.id = ring_id
+        self.end = 0
+        self._size = size
+        # Grows to ``size`` and then wraps; the byte at offset n is at n % size all along.
+        self._buffer = bytearray()
+        self._barrier = 0
+        self._barrier_token = None
+        self._lock = threading.Lock()
+        self._bells = set()
+
+    @property
+    def start(self):
+        """Offset of the oldest byte that is still here."""
+        return self.end - len(self._buffer)
+
+    def append(self, chunk):
+        """Add ``chunk`` (bytes) and wake the readers.  Never blocks for longer than a copy."""
+        if not chunk:
+            return
+        with self._lock:
+            kept = chunk[-self._size :]
+            position = (self.end + len(chunk) - len(kept)) % self._size
+            first = self._size - position
+            # Slice assignment beyond the end of a bytearray extends it.
+            self._buffer[position : position + len(kept)] = kept[:first]
+            if len(kept) > first:
+                self._buffer[: len(kept) - first] = kept[first:]
+            self.end += len(chunk)
+            bells = list(self._bells)
+        for bell in bells:
+            bell()
+
+    def read(self, offset, limit):
+        """What stands at ``offset``, at most ``limit`` bytes.
+
+        :returns: ``(data, lost)``: bytes (empty at the end), and how many bytes between
+            ``offset`` and the first byte of ``data`` are gone.
+        """
+        with self._lock:
+            start = max(offset, self.start)
+            stop = min(self.end, start + limit)
+            if stop <= start:
+                return b'', start - offset
+            low, high = start % self._size, (stop - 1) % self._size + 1
+            if low < high:
+                data = bytes(self._buffer[low:high])
+            else:
+                data = bytes(self._buffer[low:]) + bytes(self._buffer[:high])
+            return data, start - offset
+
+    def attach(self, bell):
+        """Call ``bell()`` after each append; it must not block."""
+        with self._lock:
+            self._bells.add(bell)
+
+    def detach(self, bell):
+        with self._lock:
+            self._bells.discard(bell)
+
+    def set_barrier(self, token_id):
+        """A new token was issued: its holder, often a new tenant, sees nothing from before."""
+        with self._lock:
+            if token_id != self._barrier_token:
+                self._barrier_token = token_id
+                self._barrier = self.end
+
+    def oldest_for(self, token_id):
+        """Offset behind which the holder of ``token_id`` may not read.
+
+        A token that the ring was not told of starts now: its issue may have been missed.
+        """
+        self.set_barrier(token_id)
+        return max(self._barrier, self.start)
