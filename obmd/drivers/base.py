@@ -69,6 +69,9 @@ class Power(abc.ABC):
     #: what ``set_power`` takes
     ON, OFF, RESET, CYCLE, SOFT_OFF, DIAG = 'on', 'off', 'reset', 'cycle', 'soft_off', 'diag'
 
+    #: ``set_power('cycle')`` is all of a power cycle, hard or soft; obmd has nothing to wait for
+    cycles_itself = False
+
     @abc.abstractmethod
     def power_status(self, deadline):
         """Ask the BMC now.  :returns: str, ``on`` or ``off`` for real hardware.
@@ -87,7 +90,7 @@ class Power(abc.ABC):
 
 
 class BootDevice(abc.ABC):
-    #: tuple of str, the legal values
+    #: tuple of str, the legal values; None: any
     boot_devices = ()
 
     @abc.abstractmethod
