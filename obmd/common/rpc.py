@@ -1,0 +1,171 @@
+"""The bus between API and conductors.
+
+``Bus`` is oslo.messaging on whatever ``transport_url`` says (RabbitMQ).  ``LocalBus`` is the same
+client and dispatcher within one process, without a broker: what an all-in-one uses, because
+oslo.messaging's ``fake://`` polls and adds up to 50 ms to a call.
+
+An answer is ``{"value": ...}`` or ``{"error": wire form}``: errors cross the bus as data
+(:func:`answers`), so that nothing of a remote traceback can reach a caller.
+"""
+
+import functools
+import json
+import logging
+
+import oslo_messaging
+from oslo_messaging.rpc import dispatcher as rpc_dispatcher
+
+from obmd.common import errors
+from obmd.common import threads
+from obmd.conf import CONF
+
+LOG = logging.getLogger(__name__)
+
+#: seconds a caller waits beyond the callee's own deadline, so that the better error arrives
+GRACE = 2.0
+
+
+def answers(method):
+    """Decorate an RPC endpoint's method: its outcome becomes data."""
+
+    @functools.wraps(method)
+    def answer(self, context, **args):
+        try:
+            return {'value': method(self, context, **args)}
+        except errors.ObmdError as error:
+            return {'error': error.to_wire()}
+        except Exception:
+            LOG.exception('%s failed', method.__name__)
+            return {'error': errors.ObmdError('internal error of the conductor').to_wire()}
+
+    return answer
+
+
+def _open(answer):
+    if 'error' in answer:
+        raise errors.from_wire(answer['error'])
+    return answer['value']
+
+
+class Bus:
+    """oslo.messaging.  Build it after a fork, never before.
+
+    :param pool: calls that a server of this process works on at once.
+    """
+
+    def __init__(self, pool=None):
+        if pool is not None:
+            CONF.set_default('executor_thread_pool_size', pool)
+        self._transport = oslo_messaging.get_rpc_transport(CONF)
+        if pool is not None:
+            # A call that waits in this process's memory while another server could take it,
+            # or past its expiry, is worse than one that waits at the broker.
+            CONF.set_default('rabbit_qos_prefetch_count', pool, group='oslo_messaging_rabbit')
+
+    def client(self, topic, version):
+        target = oslo_messaging.Target(topic=topic, version=version)
+        return _Client(oslo_messaging.get_rpc_client(self._transport, target, retry=1))
+
+    def serve(self, topic, server, endpoint):
+        """Answer calls to ``server`` with ``endpoint``'s methods.  :returns: ``stop`` function."""
+        target = oslo_messaging.Target(topic=topic, server=server)
+        service = oslo_messaging.get_rpc_server(self._transport, target, [endpoint])
+        service.start()
+
+        def stop():
+            service.stop()
+            service.wait()
+
+        return stop
+
+    def close(self):
+        self._transport.cleanup()
+
+
+class _Client:
+    def __init__(self, client):
+        self._client = client
+
+    def call(self, server, method, timeout, **args):
+        """Call ``method`` on ``server`` and wait for its answer.
+
+        :param timeout: seconds the callee gives itself.
+        :raises OutcomeUnknown: no answer; it may or may not have been carried out.
+        :raises Unavailable: the broker cannot be reached, so nothing was sent.
+        """
+        prepared = self._client.prepare(server=server, timeout=timeout + GRACE)
+        try:
+            return _open(prepared.call({}, method, **args))
+        except oslo_messaging.MessagingTimeout:
+            raise errors.OutcomeUnknown(
+                f'the conductor {server} did not answer within {timeout:.1f} s; outcome unknown'
+            ) from None
+        except oslo_messaging.MessageDeliveryFailure:
+            raise errors.Unavailable('the message bus cannot be reached', retry_after=5) from None
+        except oslo_messaging.RPCVersionCapError as error:
+            raise errors.Unavailable(f'the conductor {server} is of another version') from error
+        except oslo_messaging.RemoteError as error:
+            LOG.error('call of %s on %s: %s', method, server, error.exc_type)
+            raise errors.ObmdError('the conductor failed to answer') from None
+
+    def tell(self, server, method, **args):
+        """Send ``method`` in the background; a failure is logged, the answer not waited for."""
+        threads.spawn(self._cast, server, method, args)
+
+    def _cast(self, server, method, args):
+        try:
+            self._client.prepare(server=server).cast({}, method, **args)
+        except oslo_messaging.MessagingException as error:
+            LOG.warning('%s could not be told to %s: %s', method, server, error)
+
+
+class LocalBus:
+    """Server and client in one process: the same dispatch, data as JSON, no broker, no wait."""
+
+    def __init__(self):
+        self._dispatchers = {}
+
+    def client(self, topic, version):
+        return _LocalClient(self._dispatchers, topic, version)
+
+    def serve(self, topic, server, endpoint):
+        self._dispatchers[topic, server] = rpc_dispatcher.RPCDispatcher([endpoint], None)
+        return lambda: self._dispatchers.pop((topic, server), None)
+
+    def close(self):
+        pass
+
+
+class _Incoming:
+    """What the dispatcher reads of a message."""
+
+    ctxt = {}
+    client_timeout = None
+
+    def __init__(self, message):
+        self.message = message
+
+
+class _LocalClient:
+    def __init__(self, dispatchers, topic, version):
+        self._dispatchers = dispatchers
+        self._topic = topic
+        self._version = version
+
+    def call(self, server, method, timeout, **args):
+        return _open(self._dispatch(server, method, args))
+
+    def tell(self, server, method, **args):
+        threads.spawn(self._dispatch, server, method, args)
+
+    def _dispatch(self, server, method, args):
+        dispatcher = self._dispatchers.get((self._topic, server))
+        if dispatcher is None:
+            raise errors.Unavailable(f'the conductor {server} is not running', retry_after=1)
+        message = {'method': method, 'args': _copy(args), 'version': self._version}
+        return _copy(dispatcher.dispatch(_Incoming(message)))
+
+
+def _copy(data):
+    """What comes out at the other end of a bus: JSON's types, and nothing shared."""
+    return json.loads(json.dumps(data))

@@ -1,0 +1,124 @@
+"""Who is there: a conductor's own row, and an observer's view of all rows.
+
+No clock of another machine is ever compared.  A live conductor raises the ``beat`` in its row;
+an observer calls a row dead when its own regular reads have shown one and the same beat for a
+whole time-to-live of its own clock.
+"""
+
+import logging
+import threading
+import time
+
+from obmd.common import errors
+from obmd.common import threads
+from obmd.db import conductors
+
+LOG = logging.getLogger(__name__)
+
+
+class Watch:
+    """Tells live rows from dead ones by watching them.
+
+    :param interval: seconds between two ``see`` calls; a longer pause starts the watch over,
+        because beats may have been missed.
+    :param ttl: seconds without a new beat after which a row is dead.
+    """
+
+    def __init__(self, interval, ttl, clock=time.monotonic):
+        self._pause = max(3 * interval, ttl / 2)
+        self._ttl = ttl
+        self._clock = clock
+        self._seen = {}
+        self._last = None
+
+    def see(self, rows):
+        """:param rows: all rows of the table.  :returns: the live ones among them."""
+        now = self._clock()
+        if self._last is not None and now - self._last > self._pause:
+            self._seen.clear()
+        self._last = now
+        rows = [row for row in rows if row.state == 'live']
+        seen = {}
+        for row in rows:
+            beat, since = self._seen.get(row.incarnation, (None, now))
+            seen[row.incarnation] = (row.beat, since if beat == row.beat else now)
+        self._seen = seen
+        return [row for row in rows if now - seen[row.incarnation][1] < self._ttl]
+
+
+class Observer:
+    """Reads the table of conductors at a steady interval and tells who listens.
+
+    :param on_look: called with ``(live, all)`` lists after each successful read.
+    """
+
+    def __init__(self, interval, ttl, on_look, clock=time.monotonic):
+        self._interval = interval
+        self._watch = Watch(interval, ttl, clock)
+        self._on_look = on_look
+        self._stopped = threading.Event()
+
+    def look(self):
+        rows = conductors.all()
+        self._on_look(self._watch.see(rows), rows)
+
+    def start(self):
+        threads.spawn(self._run)
+
+    def stop(self):
+        self._stopped.set()
+
+    def _run(self):
+        while not self._stopped.wait(self._interval):
+            try:
+                self.look()
+            except errors.ObmdError as error:
+                LOG.warning('conductors cannot be read: %s', error.reason)
+            except Exception:
+                LOG.exception('conductors cannot be read')
+
+
+class Heartbeat:
+    """Renews one conductor's row.
+
+    :param conductor: the row as registered.
+    :param on_lost: called once when the row was declared dead by others.
+    """
+
+    def __init__(self, conductor, interval, on_lost, clock=time.monotonic):
+        self._conductor = conductor
+        self._interval = interval
+        self._on_lost = on_lost
+        self._clock = clock
+        self._beat = conductor.beat
+        self._stopped = threading.Event()
+        #: monotonic time just before the last successful renewal was sent; None before the first
+        self.renewed_at = None
+
+    def start(self):
+        conductors.register(self._conductor)
+        self.renewed_at = self._clock()
+        threads.spawn(self._run)
+
+    def stop(self):
+        self._stopped.set()
+
+    def renew(self):
+        """One renewal.  :returns: False when the row is no longer ours to renew."""
+        sent = self._clock()
+        self._beat += 1
+        if not conductors.beat(self._conductor.incarnation, self._beat):
+            return False
+        self.renewed_at = sent
+        return True
+
+    def _run(self):
+        while not self._stopped.wait(self._interval):
+            try:
+                if not self.renew() and not self._stopped.is_set():
+                    self._on_lost()
+                    return
+            except errors.ObmdError as error:
+                LOG.warning('the heartbeat cannot be written: %s', error.reason)
+            except Exception:
+                LOG.exception('the heartbeat cannot be written')

@@ -1,0 +1,121 @@
+"""How the API calls conductors: the client of ``obmd.conductor.manager``.
+
+RPC API history:
+
+1.0  power_status, set_power, power_cycle, set_boot_device, event_log, open_console, open_sweep,
+     token_changed, node_changed, node_deleted.
+
+A call says which conductor start (incarnation) and which epoch of ownership it was made for; the
+conductor refuses any other, so a message that comes late or to the wrong place does nothing.
+"""
+
+import dataclasses
+import typing
+
+from obmd.common import secrets
+
+TOPIC = 'obmd.conductor'
+VERSION = '1.0'
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamOffer:
+    """Where a stream waits for its viewer.
+
+    :ivar url: str, absolute, with a ticket that is good once and for seconds.
+    :ivar headers: dict of answer headers.
+    :ivar stream: the stream itself where the conductor is in this process, else None.
+    """
+
+    url: str = dataclasses.field(repr=False)
+    headers: dict
+    stream: typing.Any = None
+
+
+class ConductorAPI:
+    """Calls to the owners of nodes.
+
+    :param bus: ``obmd.common.rpc`` Bus or LocalBus.
+    :param router: :class:`obmd.conductor.routing.Router`.
+    :param tickets: the local conductor's tickets in an all-in-one, else None.
+    """
+
+    def __init__(self, bus, router, tickets=None):
+        self._client = bus.client(TOPIC, VERSION)
+        self._router = router
+        self._tickets = tickets
+
+    def power_status(self, node, deadline):
+        return self._call(node, 'power_status', deadline)
+
+    def set_power(self, node, action, deadline):
+        self._call(node, 'set_power', deadline, action=action)
+
+    def power_cycle(self, node, force, deadline):
+        self._call(node, 'power_cycle', deadline, force=force)
+
+    def set_boot_device(self, node, device, deadline):
+        self._call(node, 'set_boot_device', deadline, device=device)
+
+    def event_log(self, node, limit, deadline):
+        return self._call(node, 'event_log', deadline, limit=limit)
+
+    def open_console(self, node, deadline, replay=None, cursor=None, takeover=False):
+        """:param cursor: str ``RING:OFFSET`` or None.  :returns: :class:`StreamOffer`."""
+        offer = self._call(
+            node,
+            'open_console',
+            deadline,
+            token_id=node.token_id,
+            replay=replay,
+            cursor=cursor,
+            takeover=takeover,
+        )
+        return self._offer(offer)
+
+    def open_sweep(self, incarnation, nodes, deadline):
+        """Read the power of ``nodes``, all of one conductor.
+
+        :param nodes: list of Node.  :returns: :class:`StreamOffer` of one JSON line a node.
+        """
+        conductor = self._router.conductor(incarnation)
+        offer = self._client.call(
+            conductor.host,
+            'open_sweep',
+            deadline.remaining,
+            incarnation=incarnation,
+            nodes=[node.uuid for node in nodes],
+            timeout=deadline.remaining,
+        )
+        return self._offer(offer)
+
+    def token_changed(self, node):
+        """Tell the owner, in the background, that the token of ``node`` is another or none."""
+        self._tell(node, 'token_changed', token_id=node.token_id)
+
+    def node_changed(self, node):
+        self._tell(node, 'node_changed')
+
+    def node_deleted(self, node):
+        self._tell(node, 'node_deleted')
+
+    def _call(self, node, method, deadline, **args):
+        conductor = self._router.owner_of(node)
+        call = {
+            'node': node.uuid,
+            'owner': conductor.incarnation,
+            'epoch': node.owner_epoch if node.owner == conductor.incarnation else None,
+            'id': secrets.new_id(),
+            'timeout': deadline.remaining,
+        }
+        return self._client.call(conductor.host, method, deadline.remaining, call=call, **args)
+
+    def _tell(self, node, method, **args):
+        for conductor in self._router.may_hold(node):
+            self._client.tell(conductor.host, method, node=node.uuid, **args)
+
+    def _offer(self, offer):
+        if self._tickets is None:
+            return StreamOffer(offer['url'], offer['headers'])
+        stream, headers = self._tickets.redeem(offer['ticket'])
+        return StreamOffer(offer['url'], headers, stream)
