@@ -1,0 +1,104 @@
+"""Rows of the table ``conductors``: one for each start of a conductor.
+
+``beat`` only counts up; who watches it judges by his own clock whether it moves.  Every
+function raises :class:`obmd.common.errors.Unavailable` when the database is not there.
+"""
+
+import dataclasses
+
+import sqlalchemy as sa
+
+from obmd.db import engine
+from obmd.db import models
+
+_TABLE = models.Conductor.__table__
+
+LIVE, DEAD = 'live', 'dead'
+CONDUCTOR, ALL_IN_ONE = 'conductor', 'all_in_one'
+
+
+@dataclasses.dataclass(frozen=True)
+class Conductor:
+    """One row.
+
+    :ivar incarnation: str, 32 hex digits drawn at the start.
+    :ivar drivers: tuple of str, the types of node that it serves.
+    :ivar key_ids: tuple of str, the keys that it can open.
+    :ivar started_at: float, wall time for a person to read.
+    """
+
+    incarnation: str
+    host: str
+    conductor_group: str
+    drivers: tuple
+    callback_url: str
+    state: str = LIVE
+    beat: int = 0
+    kind: str = CONDUCTOR
+    key_ids: tuple = ()
+    version: str = ''
+    started_at: float = 0.0
+
+
+_FIELDS = [field.name for field in dataclasses.fields(Conductor)]
+_COLUMNS = [_TABLE.c[name] for name in _FIELDS]
+
+
+def _conductor(row):
+    values = dict(zip(_FIELDS, row, strict=True))
+    values['drivers'] = tuple(values['drivers'])
+    values['key_ids'] = tuple(values['key_ids'])
+    return Conductor(**values)
+
+
+def register(conductor):
+    """Add the row of a start.  :param conductor: :class:`Conductor`."""
+    values = dataclasses.asdict(conductor)
+    values['drivers'] = list(conductor.drivers)
+    values['key_ids'] = list(conductor.key_ids)
+    with engine.writer() as session:
+        session.execute(sa.insert(_TABLE).values(values))
+
+
+def beat(incarnation, beat):
+    """Renew.  :returns: bool; False: the row is dead or gone, join as a new incarnation.
+
+    Not retried: the caller's lease counts from before the attempt, and the next is due anyway.
+    """
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state == LIVE]
+    with engine.writer() as session:
+        statement = sa.update(_TABLE).where(*where).values(beat=beat)
+        return bool(session.execute(statement).rowcount)
+
+
+@engine.retried
+def all():
+    """:returns: list of :class:`Conductor`, dead ones included, by host."""
+    statement = sa.select(*_COLUMNS).order_by(_TABLE.c.host, _TABLE.c.incarnation)
+    with engine.reader() as session:
+        return [_conductor(row) for row in session.execute(statement)]
+
+
+def mark_dead(incarnation, beat=None):
+    """Say that a conductor is dead: its late heartbeat then matches nothing.
+
+    :param beat: int, the beat that was seen standing still: only if it still does.
+    :returns: bool, whether it was live (and at ``beat``).
+    """
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state == LIVE]
+    if beat is not None:
+        where.append(_TABLE.c.beat == beat)
+    with engine.writer() as session:
+        statement = sa.update(_TABLE).where(*where).values(state=DEAD)
+        return bool(session.execute(statement).rowcount)
+
+
+@engine.retried
+def remove(incarnation):
+    """Delete the row: a clean stop, or a dead one that owns nothing any more.
+
+    :returns: bool, whether there was one.
+    """
+    with engine.writer() as session:
+        statement = sa.delete(_TABLE).where(_TABLE.c.incarnation == incarnation)
+        return bool(session.execute(statement).rowcount)

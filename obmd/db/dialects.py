@@ -1,0 +1,256 @@
+"""What each database needs: which driver, how it yields, when it gives up, who may read it.
+
+A blocking C call stops every green thread of a process.  PyMySQL is Python and yields when the
+process is patched; psycopg2 is told to wait with Python's ``select``; SQLite's calls block, but
+are short.
+"""
+
+import ipaddress
+import os
+import select
+import socket
+import stat
+import time
+
+import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
+
+from obmd.common import errors
+from obmd.conf import CONF
+
+#: driver for each name of a database that a URL may begin with
+_DRIVERS = {
+    'postgres': 'postgresql+psycopg2',
+    'postgresql': 'postgresql+psycopg2',
+    'mysql': 'mysql+pymysql',
+    'mariadb': 'mariadb+pymysql',
+    'sqlite': 'sqlite',
+}
+#: seconds a writer waits for SQLite's lock
+_SQLITE_BUSY = 5.0
+#: seconds on top of the server's own limits before a silent connection is given up
+_MARGIN = 2.0
+
+
+def url(text, state_path):
+    """Make sense of ``[database] connection``.
+
+    :param text: str or None; None is a SQLite file under ``state_path``.
+    :returns: :class:`sqlalchemy.URL` with a driver that obmd ships.
+    :raises Fatal: it is no URL, or of a database that obmd does not know.
+    """
+    if not text:
+        path = os.path.join(os.path.abspath(state_path), 'obmd.sqlite')
+        return sa.URL.create('sqlite', database=path)
+    try:
+        made = sa.make_url(text)
+    except sa_exc.ArgumentError:
+        raise errors.Fatal('[database] connection is not a database URL') from None
+    made = made.set(drivername=_DRIVERS.get(made.drivername, made.drivername))
+    if made.drivername not in _DRIVERS.values():
+        known = ', '.join(sorted(_DRIVERS))
+        raise errors.Fatal(f'[database] connection: "{made.drivername}" is not one of {known}')
+    if made.get_backend_name() in ('mysql', 'mariadb') and 'charset' not in made.query:
+        made = made.update_query_dict({'charset': 'utf8mb4'})
+    return made
+
+
+def url_from_libpq(text):
+    """:param text: str, libpq's ``host=... dbname=...``.  :returns: str, the same as a URL.
+
+    :raises Fatal: libpq does not understand it.
+    """
+    import psycopg2
+    from psycopg2 import extensions
+
+    try:
+        parts = extensions.parse_dsn(text)
+    except psycopg2.ProgrammingError as error:
+        raise errors.Fatal(f'database: {one_line(error)}') from None
+    made = sa.URL.create(
+        'postgresql+psycopg2',
+        username=parts.pop('user', None),
+        password=parts.pop('password', None),
+        database=parts.pop('dbname', None),
+        query=parts,
+    )
+    return made.render_as_string(hide_password=False)
+
+
+def in_memory(url):
+    """Whether it is SQLite without a file."""
+    return url.get_backend_name() == 'sqlite' and url.database in (None, '', ':memory:')
+
+
+def one_line(error):
+    """:returns: str, what a database driver said, without SQL and parameters, on one line."""
+    cause = getattr(error, 'orig', None) or getattr(error, 'inner_exception', None)
+    if cause is not None and cause is not error:
+        return one_line(cause)
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def prepare(engine):
+    """Hook of oslo.db's engine facade: called with each new engine, before it connects."""
+    # a failed statement's parameters (hashes, sealed credentials) stay out of logs
+    engine.hide_parameters = True
+    name = engine.dialect.name
+    if name == 'sqlite':
+        sa.event.listen(engine, 'connect', _sqlite_connected)
+        sa.event.listen(engine, 'begin', _sqlite_begin, insert=True)
+    elif name == 'postgresql':
+        _make_psycopg2_yield()
+        sa.event.listen(engine, 'do_connect', _postgresql_connect)
+    else:
+        sa.event.listen(engine, 'do_connect', _mysql_connect)
+
+
+def begin_write(session):
+    """Begin a transaction that writes.
+
+    SQLite: with the lock taken at once.  A transaction that first reads and then writes would
+    fail without waiting when another process has written in between.
+    """
+    if session.get_bind().dialect.name == 'sqlite':
+        session.connection(execution_options={'obmd_write': True})
+
+
+# -- SQLite -----------------------------------------------------------------------------------
+
+
+def prepare_file(url):
+    """Make the folder (0700) and the file (0600); its log files take the mode from it.
+
+    :raises Fatal: it cannot be made.
+    """
+    path = url.database
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise errors.Fatal(f'database file {path}: {error.strerror}') from None
+
+
+def _sqlite_connected(connection, record):
+    connection.execute(f'PRAGMA busy_timeout = {int(_SQLITE_BUSY * 1000)}')
+    connection.execute('PRAGMA journal_mode = WAL')
+
+
+def _sqlite_begin(connection):
+    writes = connection.get_execution_options().get('obmd_write')
+    if writes and 'in_transaction' not in connection.info:
+        connection.exec_driver_sql('BEGIN IMMEDIATE')
+        # oslo.db's own listener comes next and leaves a transaction alone that has begun
+        connection.info['in_transaction'] = True
+
+
+# -- PostgreSQL -------------------------------------------------------------------------------
+
+
+def _make_psycopg2_yield():
+    from psycopg2 import extensions
+
+    extensions.set_wait_callback(_wait)
+
+
+def _wait(connection):
+    """Wait until psycopg2 has its answer, in Python: green threads run meanwhile.
+
+    libpq's own ``connect_timeout`` does not count in this mode; the limits are kept here.  An
+    exception makes psycopg2 close the connection.
+    """
+    from psycopg2 import extensions
+
+    patience = getattr(connection, 'patience', None)
+    if patience is None:
+        patience = CONF.database.statement_timeout + _MARGIN
+    if connection.status == extensions.STATUS_SETUP:
+        patience = CONF.database.connect_timeout
+    until = time.monotonic() + patience
+    while True:
+        state = connection.poll()
+        if state == extensions.POLL_OK:
+            return
+        if state not in (extensions.POLL_READ, extensions.POLL_WRITE):
+            raise extensions.OperationalError(f'unexpected state {state} of the connection')
+        left = until - time.monotonic()
+        if left <= 0 or not _ready(connection.fileno(), state == extensions.POLL_READ, left):
+            raise extensions.OperationalError(f'no answer within {patience:.0f} s')
+
+
+def _ready(descriptor, reading, seconds):
+    """Wait for one descriptor.  :returns: bool, False when ``seconds`` have passed."""
+    if hasattr(select, 'poll'):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN if reading else select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))
+    # a patched process: eventlet takes poll() away, and its select() knows no upper bound
+    reads, writes = ([descriptor], []) if reading else ([], [descriptor])
+    return any(select.select(reads, writes, [], seconds))
+
+
+def _connection_class():
+    from psycopg2 import extensions
+
+    class Connection(extensions.connection):
+        #: seconds to wait for an answer; None: as configured
+        patience = None
+
+    return Connection
+
+
+def _postgresql_connect(dialect, record, args, params):
+    """Add what the URL does not say; what it says wins."""
+    params.setdefault('connection_factory', _connection_class())
+    statement = int(CONF.database.statement_timeout * 1000)
+    said = params.get('options')
+    params['options'] = f'-c statement_timeout={statement}' + (f' {said}' if said else '')
+    params.setdefault('application_name', 'obmd')
+    params.setdefault('tcp_user_timeout', statement)
+    params.setdefault('keepalives_idle', 10)
+    params.setdefault('keepalives_interval', 3)
+    params.setdefault('keepalives_count', 3)
+    if 'hostaddr' not in params:
+        params.update(_resolved(params.get('host'), params.get('port')))
+
+
+def _resolved(host, port):
+    """Look the host up here: libpq's own lookup blocks the process.
+
+    :returns: dict of libpq parameters, one entry for each address; empty: nothing to look up.
+    """
+    if not host or ',' in host or host.startswith(('/', '@')) or _is_address(host):
+        return {}
+    try:
+        found = socket.getaddrinfo(host, None, 0, socket.SOCK_STREAM)
+    except OSError:
+        # libpq says it in its own words
+        return {}
+    addresses = list(dict.fromkeys(entry[4][0] for entry in found))
+    result = {'host': ','.join([host] * len(addresses)), 'hostaddr': ','.join(addresses)}
+    if port:
+        result['port'] = ','.join([str(port)] * len(addresses))
+    return result
+
+
+def _is_address(host):
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+# -- MySQL and MariaDB ------------------------------------------------------------------------
+
+
+def _mysql_connect(dialect, record, args, params):
+    patience = CONF.database.statement_timeout + _MARGIN
+    params.setdefault('connect_timeout', CONF.database.connect_timeout)
+    params.setdefault('read_timeout', patience)
+    params.setdefault('write_timeout', patience)

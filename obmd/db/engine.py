@@ -1,0 +1,209 @@
+"""Connecting: one engine a process, short transactions, and errors in obmd's words.
+
+A process calls :func:`setup` once, after it has forked.  Then :func:`reader` and
+:func:`writer` give a session for one short transaction; no other work is done inside, so that no
+connection is held across anything slow.  How each database is made to yield to other green
+threads, and to give up, is in ``dialects``.
+"""
+
+import contextlib
+import functools
+import logging
+import sqlite3
+import threading
+
+from oslo_db import api as db_api
+from oslo_db import exception as db_exc
+from oslo_db import options as db_options
+from oslo_db.sqlalchemy import enginefacade
+from sqlalchemy import exc as sa_exc
+
+from obmd.common import errors
+from obmd.conf import CONF
+from obmd.db import dialects
+from obmd.db import schema
+
+LOG = logging.getLogger(__name__)
+
+#: seconds after which a caller may find the database back
+RETRY_AFTER = 2.0
+
+
+def register_options(conf=CONF):
+    """Register oslo.db's options with the defaults that fit obmd; harmless when done before."""
+    conf.register_opts(db_options.database_opts, 'database')
+    # oslo.db's 5 + 50 opens and closes a connection for nearly every call above five at once
+    conf.set_default('max_pool_size', 10, 'database')
+    conf.set_default('max_overflow', 10, 'database')
+    conf.set_default('pool_timeout', 10, 'database')
+
+
+register_options()
+
+
+@enginefacade.transaction_context_provider
+class _Context:
+    """What oslo.db keeps a transaction's state in: one for each transaction."""
+
+
+class _Database:
+    """The engine of this process."""
+
+    def __init__(self, url):
+        self.url = url
+        self.lock = contextlib.nullcontext()
+        self._anchor = None
+        self._in_file = url.get_backend_name() == 'sqlite' and not dialects.in_memory(url)
+        if dialects.in_memory(url):
+            # one connection for all: a transaction must not begin inside another thread's
+            self.lock = threading.Lock()
+        if self._in_file:
+            dialects.prepare_file(url)
+        self._manager = enginefacade.transaction_context()
+        self._manager.configure(
+            connection=url.render_as_string(hide_password=False),
+            # oslo.db would try for 100 seconds; who starts decides that (check_schema)
+            max_retries=0,
+            sqlite_fk=True,
+        )
+        if self._in_file:
+            # oslo.db hands it to a pool that has none
+            self._manager.configure(pool_timeout=None)
+        self._manager.append_on_engine_create(dialects.prepare)
+        self.engine = self._manager.writer.get_engine()
+
+    def transaction(self, write):
+        manager = self._manager.writer if write else self._manager.reader
+        return manager.using(_Context())
+
+    def hold(self):
+        """Keep one SQLite connection open: when the last one closes, the log is written back
+        and deleted, which would happen after each transaction."""
+        if self._in_file and self._anchor is None:
+            self._anchor = sqlite3.connect(self.url.database, check_same_thread=False)
+            self._anchor.execute('SELECT count(*) FROM sqlite_master').fetchone()
+
+    def dispose(self):
+        if self._anchor is not None:
+            self._anchor.close()
+        self.engine.dispose()
+
+
+_database = None
+
+
+def setup():
+    """Read ``[database]`` and make the engine; does not connect.  Replaces an earlier one.
+
+    :raises Fatal: the connection is not one that obmd can use.
+    """
+    global _database
+    dispose()
+    _database = _Database(dialects.url(CONF.database.connection, CONF.state_path))
+
+
+def dispose():
+    """Close every connection of this process."""
+    global _database
+    if _database is not None:
+        _database.dispose()
+        _database = None
+
+
+def current():
+    """:returns: the engine of SQLAlchemy that is in use, for migrations and tests."""
+    return _database.engine
+
+
+def check_schema():
+    """:raises Fatal: the database does not answer within 10 s, or its schema is not this obmd's;
+    the reason names the command that helps."""
+    schema.check(_database.engine)
+
+
+def upgrade(revision='head'):
+    """Bring the schema to ``revision``.  :raises Fatal: see :func:`check_schema`."""
+    schema.upgrade(_database.engine, revision)
+
+
+def version():
+    """:returns: str or None, the schema that the database has.  :raises Fatal: no answer."""
+    return schema.version(_database.engine)
+
+
+def head():
+    """:returns: str, the schema that this obmd needs."""
+    return schema.head()
+
+
+def pool_status():
+    """:returns: dict of int: ``size``, ``in_use``, ``overflow``; empty for SQLite."""
+    pool = _database.engine.pool
+    if not hasattr(pool, 'checkedout'):
+        return {}
+    return {
+        'size': pool.size(),
+        'in_use': pool.checkedout(),
+        'overflow': max(0, pool.overflow()),
+    }
+
+
+@contextlib.contextmanager
+def reader():
+    """A session to read with.  :raises Unavailable: the database is not there."""
+    with _translated(), _database.lock, _database.transaction(write=False) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def writer():
+    """A session to write with, committed at the end.
+
+    :raises Unavailable: the database is not there; when that happens at the end, whether the
+        commit was done is not known.
+    """
+    with _translated(), _database.lock, _database.transaction(write=True) as session:
+        dialects.begin_write(session)
+        yield session
+
+
+@contextlib.contextmanager
+def _translated():
+    if _database is None:
+        raise errors.Unavailable('the database is not set up', retry_after=RETRY_AFTER)
+    try:
+        _database.hold()
+        yield
+    except (db_exc.DBNonExistentTable, db_exc.DBNonExistentDatabase) as error:
+        LOG.error('database: %s', dialects.one_line(error))
+        raise _unavailable('the database is not set up') from error
+    except (
+        db_exc.DBConnectionError,
+        sa_exc.OperationalError,
+        sa_exc.InterfaceError,
+        sa_exc.TimeoutError,
+        sqlite3.OperationalError,
+    ) as error:
+        LOG.warning('database: %s', dialects.one_line(error))
+        raise _unavailable('the database does not answer') from error
+
+
+def _unavailable(reason):
+    return errors.Unavailable(reason, retry_after=RETRY_AFTER)
+
+
+def _lost(error):
+    return isinstance(error, errors.Unavailable) and isinstance(
+        error.__cause__, db_exc.DBConnectionError
+    )
+
+
+def retried(function):
+    """Decorator: try again at once when the connection was lost or a deadlock was broken.
+
+    Only for a function that does the same when done twice.
+    """
+    wrapped = db_api.wrap_db_retry(
+        retry_interval=0.1, max_retries=2, retry_on_deadlock=True, exception_checker=_lost
+    )(function)
+    return functools.wraps(function)(wrapped)

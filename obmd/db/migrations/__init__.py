@@ -1,0 +1,1 @@
+"""Alembic's scripts, run by ``obmd.db.schema``; never edited once released."""

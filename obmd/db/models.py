@@ -1,0 +1,89 @@
+"""The tables.  ``migrations/`` creates them; a test compares the two.
+
+Wall times are seconds since the epoch, in UTC (float): what a person is shown.  No decision of
+obmd compares two machines' clocks.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.dialects import mysql
+
+
+class Label(sa.TypeDecorator):
+    """A node's name: up to 255 characters, compared as bytes on every database.
+
+    MySQL and MariaDB have no collation of one name that does so (``utf8mb4_bin`` ignores
+    trailing spaces): there the column holds the UTF-8 itself.
+    """
+
+    impl = sa.String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect):
+        if dialect.name in ('mysql', 'mariadb'):
+            return dialect.type_descriptor(mysql.VARBINARY(255 * 4))
+        collation = {'postgresql': 'C', 'sqlite': 'BINARY'}.get(dialect.name)
+        return dialect.type_descriptor(sa.String(255, collation=collation))
+
+    def process_bind_param(self, value, dialect):
+        if value is not None and dialect.name in ('mysql', 'mariadb'):
+            return value.encode()
+        return value
+
+    def process_result_value(self, value, dialect):
+        return value.decode() if isinstance(value, bytes) else value
+
+
+class Base(orm.DeclarativeBase):
+    pass
+
+
+class Node(Base):
+    __tablename__ = 'nodes'
+    __table_args__ = (
+        sa.UniqueConstraint('uuid', name='uq_nodes_uuid'),
+        sa.UniqueConstraint('name', name='uq_nodes_name'),
+        sa.Index('ix_nodes_owner', 'owner'),
+        # the nodes of a group that nobody owns
+        sa.Index('ix_nodes_group_owner', 'conductor_group', 'owner'),
+    )
+
+    id = sa.Column(sa.Integer, primary_key=True, autoincrement=True)
+    uuid = sa.Column(sa.String(36), nullable=False)
+    name = sa.Column(Label, nullable=False)
+    driver = sa.Column(sa.String(64), nullable=False)
+    address = sa.Column(sa.Text, nullable=False)
+    sealed_info = sa.Column(sa.Text, nullable=False)
+    key_id = sa.Column(sa.String(32), nullable=False)
+    conductor_group = sa.Column(sa.String(255), nullable=False, default='')
+    owner = sa.Column(sa.String(32))
+    owner_epoch = sa.Column(sa.Integer, nullable=False, default=0)
+    token_hash = sa.Column(sa.String(64))
+    token_id = sa.Column(sa.String(32))
+    token_issued_at = sa.Column(sa.Double)
+    credentials_refused = sa.Column(sa.Text)
+    credentials_refused_at = sa.Column(sa.Double)
+    sol_holder = sa.Column(sa.String(255))
+    target_power_state = sa.Column(sa.String(16))
+    target_until = sa.Column(sa.Double)
+    target_reason = sa.Column(sa.Text)
+    target_call_id = sa.Column(sa.String(64))
+    last_error = sa.Column(sa.Text)
+    created_at = sa.Column(sa.Double, nullable=False)
+    updated_at = sa.Column(sa.Double, nullable=False)
+
+
+class Conductor(Base):
+    __tablename__ = 'conductors'
+
+    incarnation = sa.Column(sa.String(32), primary_key=True)
+    host = sa.Column(sa.String(255), nullable=False)
+    conductor_group = sa.Column(sa.String(255), nullable=False, default='')
+    drivers = sa.Column(sa.JSON, nullable=False)
+    callback_url = sa.Column(sa.String(255), nullable=False)
+    state = sa.Column(sa.String(8), nullable=False)
+    beat = sa.Column(sa.BigInteger, nullable=False)
+    kind = sa.Column(sa.String(16), nullable=False)
+    key_ids = sa.Column(sa.JSON, nullable=False)
+    version = sa.Column(sa.String(64), nullable=False)
+    started_at = sa.Column(sa.Double, nullable=False)

@@ -1,0 +1,359 @@
+"""Rows of the table ``nodes``: each function is one short transaction.
+
+Whoever owns a node writes to its row with its own incarnation and the epoch under which it
+claimed: a write of an owner that has been replaced matches nothing and returns False.
+
+Every function raises :class:`obmd.common.errors.Unavailable` when the database is not there.
+"""
+
+import dataclasses
+import time
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+
+from obmd.common import errors
+from obmd.db import engine
+from obmd.db import models
+
+_TABLE = models.Node.__table__
+#: names or uuids in one query; SQLite takes 32,766 variables, older ones 999
+CHUNK = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One row.  Times are seconds since the epoch; see ``models`` for the columns."""
+
+    id: int
+    uuid: str
+    name: str
+    driver: str
+    address: str
+    sealed_info: str = dataclasses.field(repr=False)
+    key_id: str
+    conductor_group: str
+    owner: str | None
+    owner_epoch: int
+    token_hash: str | None = dataclasses.field(repr=False)
+    token_id: str | None = dataclasses.field(repr=False)
+    token_issued_at: float | None
+    credentials_refused: str | None
+    credentials_refused_at: float | None
+    sol_holder: str | None
+    target_power_state: str | None
+    target_until: float | None
+    target_reason: str | None
+    target_call_id: str | None
+    last_error: str | None
+    created_at: float
+    updated_at: float
+
+
+_COLUMNS = [_TABLE.c[field.name] for field in dataclasses.fields(Node)]
+
+
+def _select(*where):
+    return sa.select(*_COLUMNS).where(*where)
+
+
+def _one(session, *where):
+    row = session.execute(_select(*where)).one_or_none()
+    return None if row is None else Node(*row)
+
+
+def _update(session, where, clock=time.time, **values):
+    """:returns: int, rows that matched ``where``."""
+    statement = sa.update(_TABLE).where(*where).values(updated_at=clock(), **values)
+    return session.execute(statement).rowcount
+
+
+def _text(value):
+    """PostgreSQL's text has no NUL; a BMC's own words might."""
+    return value and value.replace('\0', '')
+
+
+def storable(name):
+    """Whether a name can be a row's: a label with NUL or half a surrogate pair never is."""
+    try:
+        return 0 < len(name) <= 255 and b'\0' not in name.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+# -- registration -----------------------------------------------------------------------------
+
+
+def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, clock=time.time):
+    """Register a node.  :returns: :class:`Node`, owned by nobody, without a token.
+
+    :raises NodeExists: the name is taken.
+    :raises InvalidInput: the name cannot be stored.
+    """
+    if not storable(name):
+        raise errors.InvalidInput('a node name has 1 to 255 characters, none of them NUL')
+    if '\0' in address:
+        raise errors.InvalidInput('an address has no NUL')
+    now = clock()
+    values = {
+        'uuid': uuid,
+        'name': name,
+        'driver': driver,
+        'address': address,
+        'sealed_info': sealed_info,
+        'key_id': key_id,
+        'conductor_group': conductor_group,
+        'owner_epoch': 0,
+        'created_at': now,
+        'updated_at': now,
+    }
+    try:
+        with engine.writer() as session:
+            session.execute(sa.insert(_TABLE).values(values))
+            return _one(session, _TABLE.c.uuid == uuid)
+    except db_exc.DBDuplicateEntry:
+        raise errors.NodeExists(f'node "{name}" exists already', node=name) from None
+
+
+def delete(name):
+    """Unregister.  :returns: :class:`Node` as it was, or None when there was none."""
+    if not storable(name):
+        return None
+    with engine.writer() as session:
+        node = _one(session, _TABLE.c.name == name)
+        if node is None:
+            return None
+        gone = session.execute(sa.delete(_TABLE).where(_TABLE.c.id == node.id)).rowcount
+        return node if gone else None
+
+
+# -- looking up -------------------------------------------------------------------------------
+
+
+@engine.retried
+def get(name):
+    """:returns: :class:`Node` or None."""
+    if not storable(name):
+        return None
+    with engine.reader() as session:
+        return _one(session, _TABLE.c.name == name)
+
+
+@engine.retried
+def get_by_uuid(uuid):
+    """:returns: :class:`Node` or None."""
+    with engine.reader() as session:
+        return _one(session, _TABLE.c.uuid == uuid)
+
+
+def by_names(names):
+    """:returns: list of :class:`Node`, those of ``names`` that exist, in no order."""
+    names = [name for name in names if storable(name)]
+    found = []
+    for start in range(0, len(names), CHUNK):
+        found += _all(_select(_TABLE.c.name.in_(names[start : start + CHUNK])))
+    return found
+
+
+@engine.retried
+def _all(statement):
+    with engine.reader() as session:
+        return [Node(*row) for row in session.execute(statement)]
+
+
+def page(after_id, limit):
+    """Up to ``limit`` rows with a larger id, by id.  :returns: list of (id, :class:`Node`)."""
+    statement = _select(_TABLE.c.id > after_id).order_by(_TABLE.c.id).limit(limit)
+    return [(node.id, node) for node in _all(statement)]
+
+
+@engine.retried
+def groups():
+    """:returns: dict of conductor group -> number of nodes."""
+    column = _TABLE.c.conductor_group
+    with engine.reader() as session:
+        return dict(session.execute(sa.select(column, sa.func.count()).group_by(column)).all())
+
+
+# -- tokens -----------------------------------------------------------------------------------
+
+
+def set_token(name, token_hash, token_id, clock=time.time):
+    """Replace the node's token.  :returns: :class:`Node` or None (unknown)."""
+    return _set_token(
+        name, clock, token_hash=token_hash, token_id=token_id, token_issued_at=clock()
+    )
+
+
+def clear_token(name, clock=time.time):
+    """Take the node's token away.  :returns: :class:`Node` or None (unknown)."""
+    return _set_token(name, clock, token_hash=None, token_id=None, token_issued_at=None)
+
+
+@engine.retried
+def _set_token(name, clock, **values):
+    if not storable(name):
+        return None
+    with engine.writer() as session:
+        if not _update(session, [_TABLE.c.name == name], clock, **values):
+            return None
+        return _one(session, _TABLE.c.name == name)
+
+
+def token_ids(uuids):
+    """The generation of many nodes' tokens, one query for each 500.
+
+    :returns: dict of uuid -> token id or None (no token); a node that is gone is absent.
+    """
+    uuids = list(uuids)
+    found = {}
+    for start in range(0, len(uuids), CHUNK):
+        found.update(_token_ids(uuids[start : start + CHUNK]))
+    return found
+
+
+@engine.retried
+def _token_ids(uuids):
+    statement = sa.select(_TABLE.c.uuid, _TABLE.c.token_id).where(_TABLE.c.uuid.in_(uuids))
+    with engine.reader() as session:
+        return dict(session.execute(statement).all())
+
+
+# -- ownership --------------------------------------------------------------------------------
+
+
+def _held(uuid, incarnation, epoch):
+    return [
+        _TABLE.c.uuid == uuid,
+        _TABLE.c.owner == incarnation,
+        _TABLE.c.owner_epoch == epoch,
+    ]
+
+
+def claim(uuid, incarnation, owner, epoch):
+    """Take a node from ``owner`` (None: nobody) if it still is ``owner``'s at ``epoch``.
+
+    :returns: int, the new epoch, or None: another was faster.  Not retried: whether a claim
+        that lost its connection was committed is seen from the row.
+    """
+    where = [_TABLE.c.uuid == uuid, _TABLE.c.owner == owner, _TABLE.c.owner_epoch == epoch]
+    with engine.writer() as session:
+        done = _update(session, where, owner=incarnation, owner_epoch=epoch + 1)
+    return epoch + 1 if done else None
+
+
+def release(uuid, incarnation, epoch):
+    """Give a node up.  :returns: bool, whether it was ours at ``epoch``."""
+    with engine.writer() as session:
+        return bool(_update(session, _held(uuid, incarnation, epoch), owner=None))
+
+
+@engine.retried
+def release_all(incarnation):
+    """Give up every node of ``incarnation``.  :returns: int, how many."""
+    with engine.writer() as session:
+        return _update(session, [_TABLE.c.owner == incarnation], owner=None)
+
+
+def owned_by(incarnation):
+    """:returns: list of :class:`Node`."""
+    return _all(_select(_TABLE.c.owner == incarnation).order_by(_TABLE.c.id))
+
+
+def claimable(group, drivers, live_incarnations, limit, after_id=0):
+    """Nodes of ``group`` and ``drivers`` that no live conductor owns, by id.
+
+    :param after_id: int, id of the last node already seen: the caller's ring may give some to
+        others, and those must not hide the rest.
+    :returns: list of :class:`Node`, at most ``limit``.
+    """
+    unowned = _TABLE.c.owner.is_(None)
+    live = list(live_incarnations)
+    free = sa.or_(unowned, _TABLE.c.owner.not_in(live)) if live else sa.true()
+    where = [
+        _TABLE.c.conductor_group == group,
+        _TABLE.c.driver.in_(list(drivers)),
+        _TABLE.c.id > after_id,
+        free,
+    ]
+    return _all(_select(*where).order_by(_TABLE.c.id).limit(limit))
+
+
+# -- what the owner records -------------------------------------------------------------------
+
+
+@engine.retried
+def _as_owner(uuid, incarnation, epoch, **values):
+    with engine.writer() as session:
+        return bool(_update(session, _held(uuid, incarnation, epoch), **values))
+
+
+def set_sol_holder(uuid, incarnation, epoch, holder):
+    """Record who holds the BMC's SOL session.
+
+    :param holder: str ``<incarnation> <address>:<port>`` or ``foreign``, or None.
+    :returns: bool, whether the node was ours.
+    """
+    return _as_owner(uuid, incarnation, epoch, sol_holder=holder)
+
+
+def set_target(uuid, incarnation, epoch, state, until, reason, call_id):
+    """Commit deferred work: bring the node to ``state`` before ``until`` (wall time, s).
+
+    :returns: bool, whether the node was ours.
+    """
+    return _as_owner(
+        uuid,
+        incarnation,
+        epoch,
+        target_power_state=state,
+        target_until=until,
+        target_reason=_text(reason),
+        target_call_id=call_id,
+        last_error=None,
+    )
+
+
+def clear_target(uuid, incarnation, epoch, last_error=None):
+    """The deferred work is done, cancelled or (``last_error``) given up.
+
+    :returns: bool, whether the node was ours.
+    """
+    return _as_owner(
+        uuid,
+        incarnation,
+        epoch,
+        target_power_state=None,
+        target_until=None,
+        target_reason=None,
+        target_call_id=None,
+        last_error=_text(last_error),
+    )
+
+
+# -- credentials ------------------------------------------------------------------------------
+
+
+@engine.retried
+def refuse_credentials(uuid, reason, clock=time.time):
+    """The BMC refused the credentials: nobody tries them again.  :returns: bool, known node."""
+    values = {'credentials_refused': _text(reason), 'credentials_refused_at': clock()}
+    with engine.writer() as session:
+        return bool(_update(session, [_TABLE.c.uuid == uuid], clock, **values))
+
+
+@engine.retried
+def retry_credentials(name):
+    """An operator says that they may be tried again.  :returns: bool, known node."""
+    if not storable(name):
+        return False
+    values = {'credentials_refused': None, 'credentials_refused_at': None}
+    with engine.writer() as session:
+        return bool(_update(session, [_TABLE.c.name == name], **values))
+
+
+def reseal(uuid, old_sealed, sealed, key_id):
+    """Replace what is sealed if it still is ``old_sealed``.  :returns: bool."""
+    where = [_TABLE.c.uuid == uuid, _TABLE.c.sealed_info == old_sealed]
+    with engine.writer() as session:
+        return bool(_update(session, where, sealed_info=sealed, key_id=key_id))

@@ -1,0 +1,138 @@
+"""The schema's version: what the database has, what this obmd needs, and the way there.
+
+Comes in only through ``engine``, which passes the engine in use.
+"""
+
+import io
+import os
+import queue
+import threading
+
+import sqlalchemy as sa
+from alembic import command
+from alembic import config
+from alembic import migration
+from alembic import script
+from oslo_db import exception as db_exc
+from sqlalchemy import exc as sa_exc
+
+from obmd.common import errors
+from obmd.db import dialects
+
+#: what to type, named by each refusal
+COMMAND = 'obmd-manage db upgrade'
+#: seconds in which a start must have heard from the database
+PATIENCE = 9.0
+#: the advisory lock that keeps two upgrades apart: "obmd" in ASCII
+_LOCK = 0x6F626D64
+
+
+def _alembic():
+    # an own output: alembic prints to the terminal otherwise
+    made = config.Config(stdout=io.StringIO())
+    made.set_main_option('script_location', os.path.join(os.path.dirname(__file__), 'migrations'))
+    return made
+
+
+def head():
+    """:returns: str, the newest revision that this obmd knows."""
+    return script.ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def _known():
+    scripts = script.ScriptDirectory.from_config(_alembic())
+    return [one.revision for one in scripts.walk_revisions()]
+
+
+def version(engine):
+    """:returns: str, the database's revision, or None: never upgraded.
+
+    :raises Fatal: the database does not answer in time, or says no.
+    """
+    return _in_time(lambda: _version(engine))
+
+
+def _version(engine):
+    with engine.connect() as connection:
+        return migration.MigrationContext.configure(connection).get_current_revision()
+
+
+def check(engine):
+    """:raises Fatal: the database cannot be used as it is; the reason says what to type."""
+    has, needs = version(engine), head()
+    if has == needs:
+        return
+    if has is None:
+        raise errors.Fatal(f'the database is empty: run "{COMMAND}"')
+    known = [
+        one.revision for one in script.ScriptDirectory.from_config(_alembic()).walk_revisions()
+    ]
+    if has in known:
+        raise errors.Fatal(
+            f'the database is at revision {has}, older than {needs}: run "{COMMAND}"'
+        )
+    raise errors.Fatal(
+        f'the database is at revision {has}, which this version of obmd does not know '
+        f'(it knows up to {needs}): update obmd; "{COMMAND}" cannot go back'
+    )
+
+
+def upgrade(engine, revision='head'):
+    """Bring the database to ``revision``; a second upgrade at the same time waits.
+
+    :raises Fatal: the database does not answer, or is newer than this obmd.
+    """
+    has = version(engine)
+    if has is not None and has not in _known():
+        check(engine)
+    made = _alembic()
+    with _said(), engine.connect() as connection:
+        if engine.dialect.name == 'sqlite':
+            connection = connection.execution_options(obmd_write=True)
+        with connection.begin():
+            _wait_for_others(connection)
+            made.attributes['connection'] = connection
+            command.upgrade(made, revision)
+
+
+def _wait_for_others(connection):
+    """One upgrade at a time, and no limit to how long its statements take."""
+    name = connection.dialect.name
+    if name == 'postgresql':
+        connection.connection.dbapi_connection.patience = 24 * 3600
+        connection.execute(sa.text('SET LOCAL statement_timeout = 0'))
+        connection.execute(sa.text(f'SELECT pg_advisory_xact_lock({_LOCK})'))
+    elif name in ('mysql', 'mariadb'):
+        connection.execute(sa.text("SELECT GET_LOCK('obmd', 3600)"))
+
+
+def _in_time(function):
+    """Call in a thread of its own, so that nothing (a dead DNS server, a disk) holds a start up."""
+    result = queue.SimpleQueue()
+
+    def call():
+        try:
+            with _said():
+                result.put((function(), None))
+        except BaseException as error:
+            result.put((None, error))
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        value, error = result.get(timeout=PATIENCE)
+    except queue.Empty:
+        raise errors.Fatal(f'the database does not answer within {PATIENCE:.0f} s') from None
+    if error is not None:
+        raise error
+    return value
+
+
+class _said:
+    """Context: what the database says, as one line of :class:`errors.Fatal`."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, (sa_exc.SQLAlchemyError, db_exc.DBError)):
+            raise errors.Fatal(f'database: {dialects.one_line(error)}') from error
