@@ -141,6 +141,18 @@ class NotOwner(ObmdError):
     kind = 'not_owner'
 
 
+class SealMismatch(ObmdError):
+    """A node's sealed credentials are damaged, or were sealed for another node or address."""
+
+    kind = 'seal_mismatch'
+
+
+class KeyMissing(ObmdError):
+    """A node's credentials are sealed to a key that this conductor does not have."""
+
+    kind = 'key_missing'
+
+
 class Fatal(ObmdError):
     """A service cannot start; ``cmd`` prints the reason on one line and exits with 1."""
 
