@@ -1,13 +1,21 @@
 """Starting a thread of work that nobody joins.
 
 Plain ``threading`` everywhere else; a process that is monkey-patched (``obmd.cmd``) gets green
-threads from the same calls.
+threads from the same calls.  What must be a thread of the operating system, because it may
+block in a call that no patch makes yield (a disk), uses the ``native_*`` functions: they are
+taken here before ``obmd.cmd`` patches anything.
 """
 
 import _thread
 import logging
+import os
+import time
 
 LOG = logging.getLogger(__name__)
+
+_start_native = _thread.start_new_thread
+native_sleep = time.sleep
+native_write = os.write
 
 
 def spawn(function, *args):
@@ -24,3 +32,26 @@ def _run(function, args):
         function(*args)
     except Exception:
         LOG.exception('%s failed', getattr(function, '__qualname__', function))
+
+
+def spawn_native(function):
+    """Run ``function()`` in a thread of the operating system.
+
+    It must not touch anything that waits by a patched call: no lock, queue or logger.
+    """
+    _start_native(_run_native, (function,))
+
+
+def _run_native(function):
+    try:
+        function()
+    except Exception as error:
+        native_log(f'obmd: {getattr(function, "__qualname__", function)} failed: {error!r}')
+
+
+def native_log(line):
+    """Say ``line`` on standard error, from a native thread."""
+    try:
+        native_write(2, line.encode('utf-8', 'replace') + b'\n')
+    except OSError:
+        pass

@@ -56,6 +56,14 @@ class Driver:
         when they are opened.  ``''`` for none."""
         return ''
 
+    @property
+    def answer_within(self):
+        """Seconds that the BMC has to answer one question; a caller waits no longer for it."""
+        return 5.0
+
+    def reopen(self):
+        """The credentials may be tried again after :class:`CredentialsRefused`."""
+
     def close(self, deadline):
         """Give back what is held at the BMC (session logout), within ``deadline``."""
 

@@ -1,0 +1,125 @@
+"""The nodes that this conductor owns: claimed by compare-and-swap, live until given up."""
+
+import logging
+import threading
+
+from obmd.common import errors
+from obmd.common import secrets
+from obmd.conductor import node
+from obmd.db import nodes
+from obmd.drivers import base
+from obmd.drivers import registry
+
+LOG = logging.getLogger(__name__)
+
+#: nodes claimed between two looks at the rest of the table
+PAGE = 500
+
+
+class Holdings:
+    """:param incarnation: str, of this conductor's start.
+    :param keyring: ``obmd.common.secrets.Keyring``.
+    :param settle: called with each LiveNode before it is served; adds its console.
+    """
+
+    def __init__(self, incarnation, keyring, settle):
+        self._incarnation = incarnation
+        self._keyring = keyring
+        self._settle = settle
+        self._lives = {}
+        self._lock = threading.Lock()
+        self._unreadable = set()
+
+    def __len__(self):
+        return len(self._lives)
+
+    def __iter__(self):
+        return iter(list(self._lives.values()))
+
+    @property
+    def uuids(self):
+        return list(self._lives)
+
+    def get(self, uuid):
+        """:returns: LiveNode or None."""
+        return self._lives.get(uuid)
+
+    def find(self, uuid):
+        """The live node, claimed now if nobody owns it.
+
+        :raises NotOwner: it is another's, or was deleted.  Nothing was sent to its BMC.
+        """
+        live = self._lives.get(uuid)
+        if live is not None:
+            return live
+        row = nodes.get_by_uuid(uuid)
+        if row is None or row.owner not in (None, self._incarnation):
+            raise errors.NotOwner('this conductor does not own the node', row and row.name)
+        live = self.claim(row)
+        if live is None:
+            raise errors.NotOwner('another conductor was faster to claim the node', row.name)
+        return live
+
+    def claim(self, row):
+        """Own the node of ``row``, as it was read just now.
+
+        :returns: LiveNode, or None when the row has changed meanwhile.
+        :raises ObmdError: its credentials cannot be opened here; it is left alone.
+        """
+        driver = self._driver(row)
+        epoch = row.owner_epoch
+        if row.owner != self._incarnation:
+            epoch = nodes.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
+            if epoch is None:
+                row = nodes.get_by_uuid(row.uuid)
+                if row is None or row.owner != self._incarnation:
+                    return None
+                epoch = row.owner_epoch
+        with self._lock:
+            live = self._lives.get(row.uuid)
+            if live is None:
+                live = node.LiveNode(row, driver, self._incarnation, epoch)
+                self._settle(live)
+                self._lives[row.uuid] = live
+        return live
+
+    def claim_due(self, group, drivers, live, rings):
+        """Claim what nobody owns, or a dead conductor did, and the ring gives to us.
+
+        :param live: incarnations of the live conductors.
+        :returns: list of the LiveNodes that are new.
+        """
+        claimed, after_id = [], 0
+        while True:
+            rows = nodes.claimable(group, drivers, live, PAGE, after_id)
+            for row in rows:
+                if rings.propose(row) == self._incarnation:
+                    new = self._try_claim(row)
+                    if new is not None:
+                        claimed.append(new)
+            if len(rows) < PAGE:
+                return claimed
+            after_id = rows[-1].id
+
+    def drop(self, uuid):
+        """Forget a node.  :returns: LiveNode or None; closing it is the caller's."""
+        with self._lock:
+            return self._lives.pop(uuid, None)
+
+    def _try_claim(self, row):
+        try:
+            live = self.claim(row)
+        except errors.Unavailable:
+            raise
+        except errors.ObmdError as error:
+            if row.uuid not in self._unreadable:
+                self._unreadable.add(row.uuid)
+                LOG.error('%s is not served: %s', row.name, error.reason)
+            return None
+        self._unreadable.discard(row.uuid)
+        return live
+
+    def _driver(self, row):
+        driver_class = registry.get(row.driver)
+        info = secrets.open_info(self._keyring, row)
+        return driver_class(base.NodeRef(row.name, row.uuid), info)

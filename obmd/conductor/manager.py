@@ -1,0 +1,201 @@
+"""What a conductor answers on the bus; its client is ``obmd.conductor.rpcapi``.
+
+Each method first makes sure that the call is meant for this start of this conductor, under the
+epoch at which it owns the node; then nothing of it has been sent to a BMC when it is refused.
+"""
+
+import collections
+import logging
+import threading
+
+import oslo_messaging
+
+from obmd.common import errors
+from obmd.common import rpc
+from obmd.common import threads
+from obmd.common.deadline import Deadline
+from obmd.conductor import power
+from obmd.conductor import sweep
+from obmd.conf import CONF
+from obmd.db import nodes
+from obmd.streams import readers
+from obmd.streams import server
+
+LOG = logging.getLogger(__name__)
+
+#: calls remembered so that a message that comes twice is carried out once
+REMEMBERED = 10000
+
+
+class Manager:
+    """:param incarnation: str, of this start.
+    :param holdings: :class:`obmd.conductor.holdings.Holdings`.
+    :param revocation: :class:`obmd.conductor.revocation.Revocation`.
+    :param tickets: :class:`obmd.streams.tickets.Tickets`.
+    :param callback_url: str, under which the tickets' streams are served.
+    """
+
+    target = oslo_messaging.Target(version='1.0')
+
+    def __init__(self, incarnation, holdings, revocation, tickets, callback_url):
+        self._incarnation = incarnation
+        self._holdings = holdings
+        self._revocation = revocation
+        self._tickets = tickets
+        self._callback_url = callback_url.rstrip('/')
+        self._stopping = None
+        self._seen = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def stop(self, error):
+        """Refuse every call from now on with ``error``."""
+        self._stopping = error
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    @rpc.answers
+    def power_status(self, _context, call):
+        live = self._live(call)
+        return live.read_power(Deadline(call['timeout']))
+
+    @rpc.answers
+    def set_power(self, _context, call, action):
+        live = self._live(call, once=True)
+        power.set_power(live, action, Deadline(call['timeout']))
+
+    @rpc.answers
+    def power_cycle(self, _context, call, force):
+        live = self._live(call, once=True)
+        power.cycle(live, force, Deadline(call['timeout']), call['id'])
+
+    @rpc.answers
+    def set_boot_device(self, _context, call, device):
+        live = self._live(call, once=True)
+        power.set_boot_device(live, device, Deadline(call['timeout']))
+
+    @rpc.answers
+    def event_log(self, _context, call, limit):
+        live = self._live(call)
+        live.require('event_log')
+        with live.bmc() as driver:
+            return driver.event_log(Deadline(call['timeout']), limit)
+
+    @rpc.answers
+    def open_console(self, _context, call, token_id, replay, cursor, takeover):
+        live = self._live(call)
+        live.require('console')
+        if len(self._revocation) >= CONF.console.max_viewers:
+            raise errors.Unavailable('this conductor serves too many viewers', live.name, 5)
+        cursor = readers.parse_cursor(cursor) if cursor is not None else None
+        deadline = Deadline(call['timeout']).within(CONF.console.connect_timeout)
+        stream, headers = live.console.watch(token_id, replay, cursor, takeover, deadline)
+        headers.update(_headers('application/octet-stream'))
+        return self._ticket(
+            lambda: self._redeem_console(live, stream, headers), stream.close, headers
+        )
+
+    def _redeem_console(self, live, stream, headers):
+        row = nodes.get_by_uuid(live.uuid)
+        if row is None or row.token_id != stream.token_id or stream.ended is not None:
+            stream.end('its token was revoked')
+            raise errors.Unauthorized('the token is not valid any more')
+        self._revocation.add(stream)
+        return stream, headers
+
+    @rpc.answers
+    def open_sweep(self, _context, incarnation, nodes, timeout):
+        self._require_self(incarnation)
+        lives, missing = [], {}
+        for uuid in nodes:
+            try:
+                lives.append(self._holdings.find(uuid))
+            except errors.ObmdError as error:
+                if error.node is not None:
+                    missing[error.node] = error
+        seconds = min(timeout, CONF.conductor.sweep_timeout)
+        headers = _headers('application/x-ndjson')
+        return self._ticket(
+            lambda: (sweep.start(lives, missing, seconds), headers), _nothing, headers
+        )
+
+    # -- news; nobody waits for an answer ----------------------------------------------------
+
+    @rpc.answers
+    def token_changed(self, _context, node, token_id):
+        live = self._holdings.get(node)
+        if live is not None:
+            live.console.set_barrier(token_id)
+        self._revocation.cut(node, token_id)
+
+    @rpc.answers
+    def node_changed(self, _context, node):
+        if self._holdings.get(node) is None and self._stopping is None:
+            self._holdings.find(node).console.start()
+
+    @rpc.answers
+    def node_deleted(self, _context, node):
+        self.forget(node)
+
+    def forget(self, uuid):
+        """The node is not registered any more: end its streams, leave its BMC."""
+        self._revocation.cut(uuid, None, 'the node was deleted')
+        live = self._holdings.drop(uuid)
+        if live is not None:
+            LOG.info('%s: deleted', live.name)
+            threads.spawn(close, live, 'the node was deleted')
+
+    # -- checks -----------------------------------------------------------------------------
+
+    def _require_self(self, incarnation):
+        if self._stopping is not None:
+            raise errors.from_wire(self._stopping.to_wire())
+        if incarnation != self._incarnation:
+            raise errors.NotOwner('the call was meant for an earlier start of this conductor')
+
+    def _live(self, call, once=False):
+        self._require_self(call['owner'])
+        if call['timeout'] <= 0:
+            raise errors.BmcSilent('the deadline had passed before the conductor was asked')
+        if once:
+            self._remember(call['id'])
+        live = self._holdings.find(call['node'])
+        if call['epoch'] is not None and call['epoch'] != live.epoch:
+            raise errors.NotOwner('the node has changed hands since the call was made', live.name)
+        return live
+
+    def _remember(self, call_id):
+        with self._lock:
+            if call_id in self._seen:
+                raise errors.OutcomeUnknown('this call has come before; it is not run twice')
+            self._seen[call_id] = True
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+
+    def _ticket(self, opener, abandon, headers):
+        ticket = self._tickets.issue(opener, abandon)
+        return {
+            'ticket': ticket,
+            'url': f'{self._callback_url}{server.PREFIX}{ticket}',
+            'headers': headers,
+        }
+
+
+def close(live, reason, deadline=None, deactivate=True):
+    """Give back all that is held for a node: viewers, SOL, the BMC's session."""
+    deadline = deadline or Deadline(CONF.conductor.stop_timeout)
+    live.drop_target()
+    live.console.close(deadline, reason, deactivate)
+    live.driver.close(deadline)
+
+
+def _nothing():
+    pass
+
+
+def _headers(content_type):
+    return {
+        'Content-Type': content_type,
+        'Cache-Control': 'no-store',
+        'Referrer-Policy': 'no-referrer',
+        'X-Content-Type-Options': 'nosniff',
+    }

@@ -1,0 +1,254 @@
+"""Power: what a caller asks for, in terms of what a driver can do.
+
+Reads take no lock and are shared; writes to one node go one after the other.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+
+from obmd.common import errors
+from obmd.common import threads
+from obmd.common.deadline import Deadline
+from obmd.conf import CONF
+from obmd.drivers import base
+
+LOG = logging.getLogger(__name__)
+
+#: seconds between two looks at a node that shuts down: first and longest
+LOOK_MIN, LOOK_MAX = 0.25, 5.0
+
+
+class SharedRead:
+    """One question to a BMC for all who ask it while it is busy.
+
+    An answer is given only to those who asked before it was read: who comes while a read is
+    under way shares the next one.  So any number of callers cost a BMC two reads, and every
+    answer is fresh.
+
+    :param read: ``read(deadline)``.
+    :param limit: callers that may wait at once.
+    """
+
+    def __init__(self, read, limit, node_name):
+        self._read = read
+        self._limit = limit
+        self._node_name = node_name
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._running = False
+        self._next = None
+
+    def get(self, deadline):
+        """:raises BmcSilent: no answer within ``deadline``; and what ``read`` raises."""
+        with self._lock:
+            if self._waiting >= self._limit:
+                raise errors.Unavailable(
+                    f'{self._limit} calls wait for this node already', self._node_name, 1
+                )
+            self._waiting += 1
+            batch = self._next = self._next or _Batch()
+            batch.deadline = max(batch.deadline or deadline, deadline, key=lambda d: d.remaining)
+            lead = not self._running
+            if lead:
+                self._running = True
+                self._next = None
+        try:
+            if lead:
+                self._lead(batch)
+            return batch.result(deadline, self._node_name)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _lead(self, batch):
+        batch.run(self._read)
+        with self._lock:
+            following, self._next = self._next, None
+            self._running = following is not None
+        if following is not None:
+            threads.spawn(self._lead, following)
+
+
+class _Batch:
+    def __init__(self):
+        self.deadline = None
+        self._done = threading.Event()
+        self._value = None
+        self._error = None
+
+    def run(self, read):
+        try:
+            self._value = read(self.deadline)
+        except errors.ObmdError as error:
+            self._error = error
+        except Exception:
+            LOG.exception('a read failed')
+            self._error = errors.ObmdError('internal error of the driver')
+        self._done.set()
+
+    def result(self, deadline, node_name):
+        if not self._done.wait(deadline.remaining):
+            raise errors.BmcSilent('the BMC did not answer in time', node_name)
+        if self._error is not None:
+            # A copy: one exception object raised in many threads mixes their tracebacks.
+            raise errors.from_wire(self._error.to_wire())
+        return self._value
+
+
+class Writes:
+    """The writes to one node, one at a time, in the order in which they came.
+
+    :param limit: writes that may wait.
+    """
+
+    def __init__(self, limit, node_name, clock=time.monotonic):
+        self._limit = limit
+        self._node_name = node_name
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._queue = threading.Lock()
+        self._waiting = 0
+        self._running = None
+        self._silent_since = None
+
+    @contextlib.contextmanager
+    def turn(self, purpose, deadline, patience):
+        """Hold the node for one write.
+
+        :param purpose: str, what runs, for those who find the node busy.
+        :param patience: seconds; who has waited this long behind a write that the BMC did not
+            answer gives up too instead of asking a silent BMC in turn.
+        :raises NodeBusy: too many wait, or the turn did not come within ``deadline``.
+        :raises BmcSilent: the write before found the BMC silent.
+        """
+        queued = self._clock()
+        with self._queue:
+            if self._waiting > self._limit:
+                raise self._busy()
+            self._waiting += 1
+        try:
+            if not self._turn.acquire(timeout=deadline.remaining):
+                raise self._busy()
+            try:
+                if self._silent_since is not None and self._clock() - queued >= patience:
+                    raise errors.BmcSilent('the BMC did not answer', self._node_name)
+                self._silent_since = None
+                self._running = purpose, self._clock()
+                yield
+            except errors.BmcSilent:
+                self._silent_since = self._clock()
+                raise
+            finally:
+                self._running = None
+                self._turn.release()
+        finally:
+            with self._queue:
+                self._waiting -= 1
+
+    def _busy(self):
+        running = self._running
+        what = f': {running[0]} for {self._clock() - running[1]:.0f} s' if running else ''
+        return errors.NodeBusy(f'the node is busy{what}', self._node_name, 1)
+
+
+def set_power(live, action, deadline):
+    """Turn a node on or off and see that it is.  A soft cycle that waits is called off."""
+    deadline = deadline.within(CONF.conductor.power_timeout)
+    with live.write(f'power {action}', deadline) as driver:
+        _call_off(live, f'power {action} was asked for')
+        driver.set_power(action, deadline)
+
+
+def cycle(live, force, deadline, call_id):
+    """Restart a node.
+
+    ``force``: reset it, or turn it on when it is off.  Otherwise ask its operating system to
+    shut down and return; whoever owns the node turns it on again when it has gone off
+    (:func:`carry_on`).
+    """
+    deadline = deadline.within(CONF.conductor.power_timeout)
+    with live.write('power cycle', deadline) as driver:
+        if driver.cycles_itself:
+            driver.set_power(base.Power.CYCLE, deadline)
+            return
+        _call_off(live, 'a power cycle was asked for')
+        if driver.power_status(deadline.within(driver.answer_within)) == base.Power.OFF:
+            driver.set_power(base.Power.ON, deadline)
+        elif force:
+            driver.set_power(base.Power.RESET, deadline)
+        else:
+            _soft_cycle(live, driver, deadline, call_id)
+
+
+def _soft_cycle(live, driver, deadline, call_id):
+    until = time.time() + CONF.conductor.soft_off_timeout
+    # Committed before the BMC hears of it: a conductor that dies in between leaves a node that
+    # its next owner turns on again, not one that stays off.
+    live.set_target(base.Power.ON, until, 'soft power cycle', call_id)
+    try:
+        driver.set_power(base.Power.SOFT_OFF, deadline)
+    except errors.ObmdError as error:
+        if not isinstance(error, errors.OutcomeUnknown):
+            live.clear_target(call_id)
+        raise
+    threads.spawn(carry_on, live)
+
+
+def _call_off(live, why):
+    target = live.target
+    if target is not None:
+        LOG.info('%s: soft power cycle called off: %s', live.name, why)
+        live.clear_target(target.call_id)
+
+
+def carry_on(live, sleep=time.sleep, wall_clock=time.time):
+    """Second half of a soft power cycle: wait until the node is off, then turn it on.
+
+    Started by the call itself and by a conductor that takes the node over.  It ends when the
+    target was cleared (a forced call came), reached, or its time is up.
+    """
+    target = live.target
+    if target is None or not live.follow(target.call_id):
+        return
+    try:
+        pause = LOOK_MIN
+        while live.holds(target) and wall_clock() < target.until:
+            try:
+                status = live.read_power(Deadline(live.driver.answer_within))
+                if status == base.Power.OFF:
+                    _finish(live, target)
+                    return
+            except errors.ObmdError as error:
+                LOG.warning('%s: soft power cycle: %s', live.name, error.reason)
+            sleep(min(pause, max(0.0, target.until - wall_clock())))
+            pause = min(LOOK_MAX, 2 * pause)
+        if live.holds(target):
+            minutes = CONF.conductor.soft_off_timeout / 60
+            live.clear_target(
+                target.call_id,
+                f'soft power cycle given up: the node did not go off within {minutes:.0f} min',
+            )
+    finally:
+        live.unfollow(target.call_id)
+
+
+def _finish(live, target):
+    deadline = Deadline(CONF.conductor.power_timeout)
+    with live.write('second half of a soft power cycle', deadline) as driver:
+        if not live.holds(target):
+            return
+        driver.set_power(base.Power.ON, deadline)
+        live.clear_target(target.call_id)
+        LOG.info('%s: soft power cycle done', live.name)
+
+
+def set_boot_device(live, device, deadline):
+    """:raises InvalidInput: ``device`` is not one of the driver's."""
+    live.require('boot_device')
+    legal = live.driver.boot_devices
+    if legal is not None and device not in legal:
+        raise errors.InvalidInput(f'bootdev must be one of: {", ".join(legal)}', live.name)
+    with live.write('set boot device', deadline) as driver:
+        driver.set_boot_device(device, deadline.within(driver.answer_within))
