@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 STAMPS := $(VENV)/.stamps
 SOURCES := setup.cfg pyproject.toml constraints.txt
 
@@ -16,10 +16,13 @@ help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 venv: $(STAMPS)/venv  ## .venv with every command of obmd in .venv/bin
+	@:
 
 venv-test: $(STAMPS)/venv-test  ## .venv and what tests and lint need
+	@:
 
 venv-doc: $(STAMPS)/venv-doc  ## .venv and what the documentation needs
+	@:
 
 run: venv  ## obmd on http://127.0.0.1:8380 with simulated BMCs, see OBMD_STATE_DIR, OBMD_DEMO_NODES
 	@exec $(BIN)/obmd --demo

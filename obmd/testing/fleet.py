@@ -11,6 +11,7 @@ ends this one.  Plain ``subprocess``: works in a monkey-patched process too.
 
 import json
 import os
+import pathlib
 import secrets
 import select
 import subprocess
@@ -21,6 +22,9 @@ import time
 START_TIMEOUT = 30.0
 COMMAND_TIMEOUT = 5.0
 STOP_TIMEOUT = 3.0
+
+#: where ``obmd`` is imported from, so that the process finds the same
+_PROJECT = str(pathlib.Path(__file__).resolve().parents[2])
 
 
 class FleetError(Exception):
@@ -94,7 +98,7 @@ class Fleet:
             [sys.executable, '-m', 'obmd.testing.bmc', '--control', *self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)},
+            env=os.environ | {'PYTHONPATH': _PROJECT},
             # a Ctrl-C at the terminal is for obmd, which ends its sessions before its BMCs
             start_new_session=True,
         )
