@@ -19,12 +19,14 @@ PAGE = 500
 class Holdings:
     """:param incarnation: str, of this conductor's start.
     :param keyring: ``obmd.common.secrets.Keyring``.
-    :param settle: called with each LiveNode before it is served; adds its console.
+    :param make_console: as of LiveNode.
+    :param settle: called with each new LiveNode: starts what goes on without callers.
     """
 
-    def __init__(self, incarnation, keyring, settle):
+    def __init__(self, incarnation, keyring, make_console, settle):
         self._incarnation = incarnation
         self._keyring = keyring
+        self._make_console = make_console
         self._settle = settle
         self._lives = {}
         self._lock = threading.Lock()
@@ -75,12 +77,11 @@ class Holdings:
                 if row is None or row.owner != self._incarnation:
                     return None
                 epoch = row.owner_epoch
+        new = node.LiveNode(row, driver, self._incarnation, epoch, self._make_console)
         with self._lock:
-            live = self._lives.get(row.uuid)
-            if live is None:
-                live = node.LiveNode(row, driver, self._incarnation, epoch)
-                self._settle(live)
-                self._lives[row.uuid] = live
+            live = self._lives.setdefault(row.uuid, new)
+        if live is new:
+            self._settle(live)
         return live
 
     def claim_due(self, group, drivers, live, rings):

@@ -130,7 +130,7 @@ class Manager:
     @rpc.answers
     def node_changed(self, _context, node):
         if self._holdings.get(node) is None and self._stopping is None:
-            self._holdings.find(node).console.start()
+            self._holdings.find(node)
 
     @rpc.answers
     def node_deleted(self, _context, node):

@@ -27,16 +27,16 @@ class LiveNode:
 
     :param row: ``obmd.db.nodes.Node`` as of the claim.
     :param driver: an instance of the node's driver.
+    :param make_console: called with this node, gives its :class:`obmd.conductor.console.Console`.
     :param incarnation: of this conductor's start; with ``epoch`` it guards every write to the row.
     """
 
-    def __init__(self, row, driver, incarnation, epoch):
+    def __init__(self, row, driver, incarnation, epoch, make_console):
         self.name = row.name
         self.uuid = row.uuid
         self.epoch = epoch
         self.incarnation = incarnation
         self.driver = driver
-        self.console = None
         self.sol_holder = row.sol_holder
         self._capabilities = base.capabilities(type(driver))
         self._refused = row.credentials_refused
@@ -45,6 +45,7 @@ class LiveNode:
             self._target = Target(row.target_power_state, row.target_until, row.target_call_id)
         self._following = set()
         self._writes = power.Writes(CONF.conductor.max_writes, row.name)
+        self.console = make_console(self)
         self._status = power.SharedRead(self._ask_power, CONF.conductor.max_waiting, row.name)
 
     def require(self, capability):

@@ -12,6 +12,7 @@ conductor refuses any other, so a message that comes late or to the wrong place 
 import dataclasses
 import typing
 
+from obmd.common import errors
 from obmd.common import secrets
 
 TOPIC = 'obmd.conductor'
@@ -94,7 +95,12 @@ class ConductorAPI:
         self._tell(node, 'token_changed', token_id=node.token_id)
 
     def node_changed(self, node):
-        self._tell(node, 'node_changed')
+        """Tell who should own a new node to claim it; it would also find it by itself."""
+        try:
+            conductor = self._router.owner_of(node)
+        except errors.Unavailable:
+            return
+        self._client.tell(conductor.host, 'node_changed', node=node.uuid)
 
     def node_deleted(self, node):
         self._tell(node, 'node_deleted')

@@ -1,0 +1,201 @@
+"""One conductor, put together: started, kept, stopped.
+
+``start`` registers it and claims what is its; ``stop`` gives everything back (SOL sessions,
+logins, rows), so that another can go on at once.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+
+from obmd.common import errors
+from obmd.common import secrets
+from obmd.common import threads
+from obmd.common import timers
+from obmd.common.deadline import Deadline
+from obmd.conductor import console
+from obmd.conductor import console_log
+from obmd.conductor import holdings
+from obmd.conductor import manager
+from obmd.conductor import membership
+from obmd.conductor import ownership
+from obmd.conductor import power
+from obmd.conductor import revocation
+from obmd.conductor import rpcapi
+from obmd.conf import CONF
+from obmd.db import conductors
+from obmd.db import nodes
+from obmd.drivers import registry
+from obmd.streams import tickets
+
+LOG = logging.getLogger(__name__)
+
+#: file in state_path that a running conductor holds locked
+LOCK_FILE = 'conductor.lock'
+
+
+class Conductor:
+    """:param bus: ``obmd.common.rpc`` Bus or LocalBus.
+    :param keyring: ``obmd.common.secrets.Keyring``.
+    :param callback_url: str.
+    :param kind: ``conductors.CONDUCTOR`` or ``ALL_IN_ONE``.
+    :param on_lost: called when this start was declared dead by others: the process must end.
+    """
+
+    def __init__(self, bus, keyring, callback_url, kind, on_lost, version=''):
+        options = CONF.conductor
+        self.row = conductors.Conductor(
+            incarnation=secrets.new_id(),
+            host=CONF.host,
+            conductor_group=options.group,
+            drivers=tuple(sorted(registry.enabled())),
+            callback_url=callback_url,
+            kind=kind,
+            key_ids=tuple(keyring.key_ids),
+            version=version,
+            started_at=time.time(),
+        )
+        self._bus = bus
+        self._timers = timers.Timers()
+        self._log = console_log.ConsoleLog(CONF.console.log_dir) if CONF.console.log_dir else None
+        self.tickets = tickets.Tickets(CONF.console.ticket_ttl)
+        self._holdings = holdings.Holdings(
+            self.row.incarnation, keyring, self._make_console, self._settle
+        )
+        self._revocation = revocation.Revocation(
+            CONF.console.revocation_check_interval,
+            CONF.console.revocation_grace,
+            lambda: self._holdings.uuids,
+            self._forget,
+        )
+        self.manager = manager.Manager(
+            self.row.incarnation, self._holdings, self._revocation, self.tickets, callback_url
+        )
+        interval, ttl = options.heartbeat_interval, options.heartbeat_ttl
+        self._heartbeat = membership.Heartbeat(self.row, interval, on_lost)
+        self._observer = membership.Observer(interval, ttl, self._look)
+        self._lock_file = None
+        self._claiming = threading.Lock()
+        self._stopping = False
+        self._started_at = None
+
+    # -- start ----------------------------------------------------------------------------------
+
+    def start(self):
+        """Register, answer calls, claim.
+
+        :raises Fatal: another conductor runs with this state_path.
+        :raises Unavailable: the database or the broker is not there.
+        """
+        self._take_lock()
+        self._bury_predecessors()
+        if self._log is not None:
+            self._log.start()
+        self._heartbeat.start()
+        self._started_at = time.monotonic()
+        self._stop_serving = self._bus.serve(rpcapi.TOPIC, self.row.host, self.manager)
+        self._observer.look()
+        self._observer.start()
+        self._revocation.start()
+        self._forget_late_tickets()
+        LOG.info('conductor %s owns %d nodes', self.row.host, len(self._holdings))
+
+    def _take_lock(self):
+        os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
+        path = os.path.join(CONF.state_path, LOCK_FILE)
+        self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.Fatal(f'another conductor is running with {path} locked') from None
+
+    def _bury_predecessors(self):
+        """Holding the lock, a live row of this host is our own dead predecessor's."""
+        for row in conductors.all():
+            if row.host == self.row.host:
+                conductors.mark_dead(row.incarnation)
+                conductors.remove(row.incarnation)
+
+    # -- what goes on -----------------------------------------------------------------------------
+
+    def _look(self, live, rows):
+        """After each look at the conductors: bury the dead, claim what is due."""
+        if self._stopping or not self._claiming.acquire(blocking=False):
+            return
+        try:
+            living = {conductor.incarnation for conductor in live}
+            if self._may_bury():
+                for row in rows:
+                    if row.state == conductors.LIVE and row.incarnation not in living:
+                        LOG.warning('conductor %s on %s is dead', row.incarnation, row.host)
+                        conductors.mark_dead(row.incarnation, row.beat)
+            undead = {r.incarnation for r in rows if r.state == conductors.LIVE} | living
+            rings = ownership.Rings(live, CONF.conductor.ring_partitions)
+            self._holdings.claim_due(self.row.conductor_group, self.row.drivers, undead, rings)
+        finally:
+            self._claiming.release()
+
+    def _may_bury(self):
+        """Others are judged only by who has lived through a whole time-to-live himself."""
+        return time.monotonic() - self._started_at > CONF.conductor.heartbeat_ttl
+
+    def _make_console(self, live):
+        return console.Console(live, self._revocation, self._timers, self._log)
+
+    def _settle(self, live):
+        live.console.start()
+        if live.target is not None:
+            threads.spawn(power.carry_on, live)
+
+    def _forget(self, uuid):
+        """A node of ours is missing in the database's answer: look once more, then forget."""
+        if nodes.get_by_uuid(uuid) is None:
+            self.manager.forget(uuid)
+
+    def _forget_late_tickets(self):
+        self.tickets.sweep()
+        if not self._stopping:
+            self._timers.after(CONF.console.ticket_ttl, self._forget_late_tickets)
+
+    # -- stop -----------------------------------------------------------------------------------
+
+    def stop(self):
+        """Give everything back within ``[conductor] stop_timeout``."""
+        deadline = Deadline(CONF.conductor.stop_timeout)
+        going = errors.Unavailable('obmd is stopping', retry_after=5)
+        self._stopping = True
+        self.manager.stop(going)
+        self._observer.stop()
+        self._revocation.stop()
+        for live in self._holdings:
+            live.driver.abort(going)
+        self._close_all(deadline)
+        self._heartbeat.stop()
+        try:
+            nodes.release_all(self.row.incarnation)
+            conductors.remove(self.row.incarnation)
+        except errors.ObmdError as error:
+            LOG.warning('rows are not given back: %s', error.reason)
+        self._stop_serving()
+        if self._log is not None:
+            self._log.stop(deadline)
+
+    def _close_all(self, deadline):
+        """Close all nodes at once; a BMC that is silent delays no other."""
+        lives = list(self._holdings)
+        done = threading.Semaphore(0)
+
+        def close(live):
+            try:
+                manager.close(live, 'obmd is stopping', deadline)
+            finally:
+                done.release()
+
+        for live in lives:
+            threads.spawn(close, live)
+        for _ in lives:
+            if not done.acquire(timeout=max(0.01, deadline.remaining)):
+                LOG.warning('some BMCs did not end their session in time')
+                break
