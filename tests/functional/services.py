@@ -1,0 +1,307 @@
+"""Private PostgreSQL and RabbitMQ servers for tests, on free loopback ports.
+
+Each is a context manager with ``url``.  ``stop()``, ``kill()`` and ``start()`` end and restart it
+on the same port with the same data, for tests of faults; leaving the context ends it and removes
+what it wrote.  Both run as the system user that their package made when the tests run as root
+(PostgreSQL refuses root), else as whoever runs the tests.
+"""
+
+import contextlib
+import ctypes
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+#: seconds in which a server must be up, on a machine that is busy with other tests
+START_TIMEOUT = 60.0
+_PR_SET_PDEATHSIG = 1
+
+
+def free_port():
+    """:returns: int, a TCP port that nobody listened on just now."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def _end_with_parent(signum):
+    """:returns: callable for ``preexec_fn``: the child gets ``signum`` when the tests die."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def before_exec():
+        prctl(_PR_SET_PDEATHSIG, signum)
+
+    return before_exec
+
+
+class Service:
+    """A server process, its folder and its port."""
+
+    #: system user when the tests run as root
+    user = None
+    #: how it is told to end
+    stop_signal = signal.SIGTERM
+
+    def __init__(self):
+        self.port = free_port()
+        self.folder = tempfile.mkdtemp(prefix='obmd-test-')
+        self._process = None
+        if os.geteuid() == 0:
+            account = pwd.getpwnam(self.user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+
+    @classmethod
+    def missing(cls):
+        """:returns: str, what must be installed, or None."""
+        raise TypeError('ask a service')
+
+    @property
+    def url(self):
+        raise TypeError('ask a service')
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *unused):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self):
+        """Start and wait until it answers."""
+        raise TypeError('ask a service')
+
+    def stop(self):
+        """Ask it to end and wait; harmless when it does not run."""
+        if self._process is None:
+            return
+        self._process.send_signal(self.stop_signal)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self):
+        """End it and its children at once, as a power cut would."""
+        if self._process is None:
+            return
+        for pid in self._family(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
+
+    def pause(self):
+        """Stop it where it is (SIGSTOP): it accepts connections and answers nothing."""
+        for pid in self._family(self._process.pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self):
+        for pid in self._family(self._process.pid):
+            os.kill(pid, signal.SIGCONT)
+
+    def output(self):
+        """:returns: str, what the server wrote, for a failed test's message."""
+        with open(os.path.join(self.folder, 'output'), errors='replace') as file:
+            return file.read()[-4000:]
+
+    def _family(self, pid):
+        """:returns: list of int, ``pid`` and its descendants, parents first."""
+        found = [pid]
+        with contextlib.suppress(OSError):
+            with open(f'/proc/{pid}/task/{pid}/children') as file:
+                for child in file.read().split():
+                    found += self._family(int(child))
+        return found
+
+    def _as_user(self):
+        if os.geteuid() != 0:
+            return {}
+        account = pwd.getpwnam(self.user)
+        return {'user': account.pw_uid, 'group': account.pw_gid, 'extra_groups': []}
+
+    def _run(self, *command):
+        subprocess.run(
+            command,
+            check=True,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=START_TIMEOUT,
+            **self._as_user(),
+        )
+
+    def _spawn(self, *command, **kwargs):
+        with open(os.path.join(self.folder, 'output'), 'ab') as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent(self.stop_signal),
+                **kwargs,
+                **self._as_user(),
+            )
+
+    def _wait_until(self, answers):
+        until = time.monotonic() + START_TIMEOUT
+        while not answers():
+            if self._process.poll() is not None:
+                raise RuntimeError(f'{type(self).__name__} ended:\n{self.output()}')
+            if time.monotonic() > until:
+                raise RuntimeError(f'{type(self).__name__} is not up:\n{self.output()}')
+            time.sleep(0.05)
+
+
+class PostgreSQL(Service):
+    """PostgreSQL with an empty database ``obmd``."""
+
+    user = 'postgres'
+    stop_signal = signal.SIGINT  # its "fast" shutdown
+
+    @classmethod
+    def missing(cls):
+        return None if cls._programs() else 'postgresql'
+
+    @staticmethod
+    def _programs():
+        """:returns: str, the folder of the newest installed version, or None."""
+        folders = [os.path.dirname(path) for path in glob.glob('/usr/lib/postgresql/*/bin/initdb')]
+        found = shutil.which('initdb')
+        if found:
+            folders.append(os.path.dirname(found))
+        return max(folders, default=None, key=lambda path: [len(path), path])
+
+    @property
+    def url(self):
+        return self.database_url('obmd')
+
+    def database_url(self, name):
+        return f'postgresql://obmd:unused@127.0.0.1:{self.port}/{name}'
+
+    def new_database(self, name):
+        """Make another empty database.  :returns: str, its URL."""
+        self._run(self._program('createdb'), *self._where(), name)
+        return self.database_url(name)
+
+    def query(self, text, database='obmd'):
+        """:returns: str, what psql prints for ``text``."""
+        command = [self._program('psql'), *self._where(), '-qAt', '-c', text, database]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def start(self):
+        data = os.path.join(self.folder, 'data')
+        if not os.path.exists(os.path.join(data, 'PG_VERSION')):
+            self._run(
+                *(self._program('initdb'), '-D', data, '-U', 'obmd', '-A', 'trust'),
+                *('-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'),
+            )
+        self._process = self._spawn(
+            *(self._program('postgres'), '-D', data, '-p', str(self.port)),
+            *('-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='),
+            *('-c', 'fsync=off', '-c', 'shared_buffers=16MB', '-c', 'max_connections=200'),
+        )
+        self._wait_until(self._answers)
+        if not self.query("SELECT 1 FROM pg_database WHERE datname = 'obmd'", 'postgres'):
+            self.new_database('obmd')
+
+    def _where(self):
+        return '-h', '127.0.0.1', '-p', str(self.port), '-U', 'obmd'
+
+    def _program(self, name):
+        return os.path.join(self._programs(), name)
+
+    def _answers(self):
+        command = [self._program('pg_isready'), '-q', *self._where(), '-d', 'postgres']
+        return subprocess.run(command).returncode == 0
+
+
+class RabbitMQ(Service):
+    """RabbitMQ with its user guest, and an epmd of its own."""
+
+    user = 'rabbitmq'
+    _SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+
+    def __init__(self):
+        super().__init__()
+        self._epmd = None
+        self._epmd_port = free_port()
+        self._dist_port = free_port()
+        self._write('rabbitmq.conf', 'disk_free_limit.absolute = 50MB\n')
+        self._write('enabled_plugins', '[].\n')
+
+    @classmethod
+    def missing(cls):
+        return None if os.path.exists(cls._SERVER) and shutil.which('epmd') else 'rabbitmq-server'
+
+    @property
+    def url(self):
+        return f'rabbit://guest:guest@127.0.0.1:{self.port}/'
+
+    def start(self):
+        if self._epmd is None:
+            self._epmd = self._spawn(
+                *('epmd', '-address', '127.0.0.1', '-port', str(self._epmd_port))
+            )
+        self._process = self._spawn(self._SERVER, env=self._environment())
+        self._wait_until(self._answers)
+
+    def stop(self):
+        super().stop()
+        if self._epmd is not None:
+            self._epmd.kill()
+            self._epmd.wait()
+            self._epmd = None
+
+    def _environment(self):
+        return {
+            'PATH': os.environ['PATH'],
+            'LANG': 'C.UTF-8',
+            'HOME': self.folder,
+            'RABBITMQ_CONF_ENV_FILE': '/dev/null',
+            'RABBITMQ_CONFIG_FILE': os.path.join(self.folder, 'rabbitmq.conf'),
+            'RABBITMQ_ENABLED_PLUGINS_FILE': os.path.join(self.folder, 'enabled_plugins'),
+            'RABBITMQ_MNESIA_BASE': os.path.join(self.folder, 'mnesia'),
+            'RABBITMQ_LOG_BASE': os.path.join(self.folder, 'log'),
+            'RABBITMQ_NODENAME': f'obmd{self.port}@localhost',
+            'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
+            'RABBITMQ_NODE_PORT': str(self.port),
+            'RABBITMQ_DIST_PORT': str(self._dist_port),
+            'ERL_EPMD_ADDRESS': '127.0.0.1',
+            'ERL_EPMD_PORT': str(self._epmd_port),
+            # one scheduler that does not spin: the tests' machine is small
+            'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS': '+S 1:1 +sbwt none',
+        }
+
+    def _answers(self):
+        """Whether the listener is open and speaks AMQP 0-9-1."""
+        try:
+            with socket.create_connection(('127.0.0.1', self.port), 1) as probe:
+                probe.settimeout(5)
+                probe.sendall(b'AMQP\x00\x00\x09\x01')
+                return bool(probe.recv(8))
+        except OSError:
+            return False
+
+    def _write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, 'w') as file:
+            file.write(text)
+        os.chmod(path, 0o644)
