@@ -16,9 +16,7 @@ Under another WSGI server the same object is iterated like any body.
 import errno
 import json
 import logging
-import re
 import time
-import urllib.parse
 
 import eventlet
 from eventlet import greenio
@@ -29,6 +27,7 @@ from eventlet.green import ssl
 
 from obmd.common import errors
 from obmd.common import listening
+from obmd.common import requests
 from obmd.common.listening import check_plaintext  # noqa: F401
 from obmd.common.listening import parse_address  # noqa: F401
 from obmd.common.listening import raise_file_limit  # noqa: F401
@@ -44,8 +43,6 @@ REQUEST_LINE = 56 * 1024
 HEADER_TIMEOUT = 15.0
 #: seconds from an answer to the end of the next request's headers on the same connection
 KEEPALIVE = 60.0
-#: seconds for a request body, first to last byte
-BODY_TIMEOUT = 30.0
 #: seconds an ordinary answer may stand still while it is written
 WRITE_TIMEOUT = 60.0
 #: seconds a client that does not read may hold a stream that has ended
@@ -53,10 +50,6 @@ END_GRACE = 1.0
 #: seconds and bytes for which a body that nobody read is taken in, so that the answer arrives
 LINGER_TIME = 2.0
 LINGER_BYTES = 1024 * 1024
-#: bytes of a line of a chunked request body (chunk size or trailer)
-CHUNK_LINE = 1024
-#: query parameters whose values may stand in the access log
-LOGGED_PARAMETERS = frozenset(('nodes', 'deadline', 'limit', 'replay', 'cursor', 'takeover'))
 #: accept(2) failing for want of something that comes back
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -74,70 +67,16 @@ def tls_context(cert, key):
     return listening.tls_context(cert, key, ssl.SSLContext)
 
 
-def scrub_target(path, query):
-    """What of a request's target may be logged: no token, no ticket, nothing unprintable.
+def _without_waiting(sock, method, *args):
+    """Call a method of a green socket in the hub, where it must not switch.
 
-    :param path: str, PATH_INFO.  :param query: str, as sent.
+    :raises: BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: it would wait.
     """
-    path = urllib.parse.quote(path.encode('latin-1', 'replace'), safe="/:@!$&'()*+,;=~")
-    path = re.sub('/stream/.+', '/stream/***', path)
-    if not query:
-        return path
-    shown = []
-    for parameter in query.split('&'):
-        name, separator, _value = parameter.partition('=')
-        if name in LOGGED_PARAMETERS:
-            shown.append(parameter)
-        elif re.fullmatch('[a-z_]{1,20}', name) and separator:
-            shown.append(name + '=***')
-        else:
-            shown.append('***')
-    text = '&'.join(shown)[:512]
-    return path + '?' + text.encode('ascii', 'backslashreplace').decode()
-
-
-class _BoundedLines:
-    """The file of a chunked request body; eventlet reads its lines without a bound."""
-
-    def __init__(self, file):
-        self.read = file.read
-        self._readline = file.readline
-
-    def readline(self, size=-1):
-        line = self._readline(CHUNK_LINE if size < 0 else size)
-        if size < 0 and len(line) >= CHUNK_LINE:
-            raise OSError(errno.EMSGSIZE, 'line too long in a chunked body')
-        return line
-
-
-class _TimedInput:
-    """``wsgi.input`` whose reading must end within ``BODY_TIMEOUT`` of its begin."""
-
-    def __init__(self, source, connection):
-        self._source = source
-        self._connection = connection
-        self._due = None
-
-    def _timed(self, method, *args):
-        if self._due is None:
-            self._due = time.monotonic() + BODY_TIMEOUT
-        self._connection[DUE] = self._due
-        try:
-            return method(*args)
-        finally:
-            self._connection[DUE] = None
-
-    def read(self, *size):
-        return self._timed(self._source.read, *size)
-
-    def readline(self, *size):
-        return self._timed(self._source.readline, *size)
-
-    def readlines(self, *hint):
-        return self._timed(self._source.readlines, *hint)
-
-    def __iter__(self):
-        return iter(self.readline, b'')
+    sock.act_non_blocking = True
+    try:
+        return method(*args)
+    finally:
+        sock.act_non_blocking = False
 
 
 class _Protocol(wsgi.HttpProtocol):
@@ -191,17 +130,26 @@ class _Protocol(wsgi.HttpProtocol):
     def get_environ(self):
         environ = super().get_environ()
         source = environ['eventlet.input']
-        source.rfile = _BoundedLines(source.rfile)
-        environ['wsgi.input'] = _TimedInput(source, self.conn_state)
+        source.rfile = requests.BoundedLines(source.rfile)
+        environ['wsgi.input'] = requests.TimedInput(source, self._set_due)
         environ['obmd.connection'] = self
         return environ
+
+    def _set_due(self, due):
+        self.conn_state[DUE] = due
 
     def finish(self):
         try:
             self.wfile.flush()
+            if hasattr(self.connection, 'do_handshake'):
+                # says that the answer is whole; the client's own farewell is not waited for
+                _without_waiting(self.connection, self.connection.unwrap)
+        except (OSError, ValueError):
+            pass
+        try:
             if getattr(self, 'unread_body', False):
                 self._linger()
-        except (OSError, ValueError):
+        except OSError:
             pass
         super().finish()
 
@@ -209,8 +157,7 @@ class _Protocol(wsgi.HttpProtocol):
         """Closing over unread bytes resets the connection, and the client loses the answer."""
         self.connection.settimeout(LINGER_TIME)
         self.conn_state[DUE] = time.monotonic() + LINGER_TIME
-        if not hasattr(self.connection, 'do_handshake'):
-            self.connection.shutdown(socket.SHUT_WR)
+        self.connection.shutdown(socket.SHUT_WR)
         taken = 0
         while taken < LINGER_BYTES:
             received = self.connection.recv(65536)
@@ -266,10 +213,7 @@ class _Streaming:
     def _readable(self, _fileno):
         """In the hub: what a client sends now is dropped; its end ends the stream."""
         try:
-            if hasattr(self._socket, 'do_handshake'):
-                gone = not ssl.orig_ssl.SSLSocket.read(self._socket, 65536)
-            else:
-                gone = not self._socket.fd.recv(65536)
+            gone = not _without_waiting(self._socket, self._socket.recv, 65536)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except (OSError, ValueError):
@@ -435,7 +379,7 @@ class Listener:
         started = time.monotonic()
         protocol = environ['obmd.connection']
         source = environ['eventlet.input']
-        target = scrub_target(environ['PATH_INFO'], environ.get('QUERY_STRING', ''))
+        target = requests.scrub_target(environ['PATH_INFO'], environ.get('QUERY_STRING', ''))
         head = []
 
         def note(status, headers, exc_info=None):
@@ -458,7 +402,7 @@ class Listener:
             wsgi.WSGI_LOCAL.already_handled = True
             body = []
         else:
-            if not _body_was_read(source):
+            if not requests.was_read(source):
                 # reading on for the sake of the next request could take for ever
                 protocol.unread_body = True
                 protocol.close_connection = True
@@ -491,12 +435,6 @@ class Listener:
         finally:
             self._streams.discard(streaming)
         return streaming.sent
-
-
-def _body_was_read(source):
-    if source.chunked_input:
-        return source.chunk_length == 0
-    return source.position >= (source.content_length or 0)
 
 
 def _internal_error():
