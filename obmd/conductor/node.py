@@ -40,6 +40,7 @@ class LiveNode:
         self.sol_holder = row.sol_holder
         self._capabilities = base.capabilities(type(driver))
         self._refused = row.credentials_refused
+        self._aborted = None
         self._target = None
         if row.target_power_state:
             self._target = Target(row.target_power_state, row.target_until, row.target_call_id)
@@ -69,9 +70,16 @@ class LiveNode:
             raise errors.CredentialsRefused(self._refused, self.name)
         self.driver.reopen()
 
+    def abort(self, error):
+        """End what waits for the BMC, now and from now on, with ``error``."""
+        self._aborted = error
+        self.driver.abort(error)
+
     @contextlib.contextmanager
     def bmc(self):
         """The driver, behind the gate."""
+        if self._aborted is not None:
+            raise errors.from_wire(self._aborted.to_wire())
         self.check_gate()
         try:
             yield self.driver

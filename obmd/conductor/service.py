@@ -170,7 +170,7 @@ class Conductor:
         self._observer.stop()
         self._revocation.stop()
         for live in self._holdings:
-            live.driver.abort(going)
+            live.abort(going)
         self._close_all(deadline)
         self._heartbeat.stop()
         try:

@@ -1,0 +1,67 @@
+"""What the services share when they put themselves together."""
+
+import os
+
+from obmd.common import errors
+from obmd.common import listening
+from obmd.common import secrets
+from obmd.common import serving
+from obmd.conf import CONF
+
+
+def listener(options, app, name, reuse_port=False, sock=None):
+    """A listener for ``app`` on ``options.listen``.
+
+    :param options: a group with ``listen``, ``tls_cert``, ``tls_key``, ``insecure``.
+    :param sock: already bound, or None.
+    :raises Fatal: plain HTTP off loopback, a certificate that cannot be used, a port in use.
+    """
+    tls = check(options)
+    sock = sock or bind(options, reuse_port)
+    return serving.Listener(sock, app, name, tls, CONF.api.max_connections)
+
+
+def check(options):
+    """:returns: the TLS context or None.  :raises Fatal: what ``options`` may not be."""
+    address = listening.parse_address(options.listen)
+    listening.check_plaintext(address, options.insecure, options.tls_cert, options.tls_key)
+    if options.tls_cert:
+        return serving.tls_context(options.tls_cert, options.tls_key)
+    return None
+
+
+def bind(options, reuse_port=False):
+    return serving.bind(listening.parse_address(options.listen), reuse_port)
+
+
+def url_of(options, address):
+    """:returns: str, the URL of a listener on this machine.  :param address: (host, port)."""
+    host, port = address[:2]
+    if host in ('0.0.0.0', '::'):
+        host = '127.0.0.1' if host == '0.0.0.0' else '::1'
+    return f'{"https" if options.tls_cert else "http"}://{listening.display((host, port))}'
+
+
+def admin_hash():
+    """:returns: str, hash of the token in ``[api] admin_token_file``.  :raises Fatal:"""
+    if not CONF.api.admin_token_file:
+        raise errors.Fatal(
+            '[api] admin_token_file is not set; "obmd-manage token new --write" makes the file'
+        )
+    return secrets.token_hash(secrets.read_admin_token(CONF.api.admin_token_file))
+
+
+def own_admin_token():
+    """The all-in-one's: made at its first start.  :returns: (path, hash)."""
+    path = CONF.api.admin_token_file or os.path.join(CONF.state_path, 'admin-token')
+    if not os.path.exists(path):
+        secrets.write_secret(path, secrets.new_token() + '\n')
+    return path, secrets.token_hash(secrets.read_admin_token(path))
+
+
+def own_keys():
+    """The all-in-one's key pair, made at its first start.  :returns: (Keyring, PublicKey)."""
+    private_path, public_path = secrets.key_paths()
+    if not os.path.exists(private_path) and not os.path.exists(public_path):
+        secrets.create_keys(private_path, public_path)
+    return secrets.Keyring.load(private_path), secrets.PublicKey.load(public_path)

@@ -1,0 +1,126 @@
+"""How every service starts and ends: green threads, options, logs, signals, one-line refusals."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+
+from obmd.common import threads  # noqa: F401  takes the native calls before they are patched
+
+LOG = logging.getLogger(__name__)
+
+#: seconds from SIGTERM until a process that hangs is ended the hard way
+LAST_RESORT = 5.0
+
+
+def patch():
+    """Make this process's blocking calls yield; call it before anything else is imported."""
+    # A notice to eventlet's users is none to ours.
+    warnings.filterwarnings('ignore', module='eventlet')
+    warnings.filterwarnings('ignore', category=DeprecationWarning)
+    import eventlet
+
+    eventlet.monkey_patch()
+
+
+def configure(args, prog, config_files=None):
+    """Read the options: files, then ``OS_<GROUP>__<OPTION>`` from the environment.
+
+    :param args: list of str for oslo.config (``--config-file`` and the like).
+    :param config_files: used instead of the default places when not None.
+    :raises Fatal: a file or value that cannot be used.
+    """
+    from oslo_config import cfg
+    from oslo_log import log
+
+    from obmd import version
+    from obmd.common import errors
+    from obmd.conf import CONF
+
+    log.register_options(CONF)
+    log.set_defaults(
+        default_log_levels=[
+            'amqp=WARN',
+            'oslo.messaging=INFO',
+            'oslo_messaging=INFO',
+            'sqlalchemy=WARN',
+            'alembic=WARN',
+            'stevedore=WARN',
+            'eventlet.wsgi.server=WARN',
+        ]
+    )
+    try:
+        CONF(
+            args,
+            project='obmd',
+            prog=prog,
+            version=version.VERSION,
+            default_config_files=config_files,
+        )
+    except cfg.Error as error:
+        raise errors.Fatal(str(error).replace('\n', ' ')) from None
+
+
+def set_up_logging(prog):
+    """Log to standard error or where ``log_file`` says, scrubbed of secrets."""
+    from oslo_log import log
+
+    from obmd.common import secrets
+    from obmd.conf import CONF
+
+    log.setup(CONF, prog)
+    scrub = secrets.Scrub()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(scrub)
+
+
+class Stop:
+    """Waits for SIGTERM or SIGINT.
+
+    A signal's handler may run while the hub sleeps; the wake-up pipe is what a green thread can
+    wait for.
+    """
+
+    def __init__(self):
+        self._event = threading.Event()
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[0], False)
+        os.set_blocking(self._pipe[1], False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        threads.spawn(self._listen)
+
+    def _listen(self):
+        import select
+
+        while not self._event.is_set():
+            select.select([self._pipe[0]], [], [])
+            received = os.read(self._pipe[0], 64)
+            if any(number in (signal.SIGTERM, signal.SIGINT) for number in received):
+                self._event.set()
+
+    def now(self):
+        """Stop as if a signal had come."""
+        self._event.set()
+
+    def wait(self):
+        """Block until it is time to stop; what hangs from then on is ended by an alarm."""
+        self._event.wait()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, LAST_RESORT)
+
+
+def run(prog, function, *args):
+    """Call ``function(*args)``; a refusal is one line on standard error and exit status 1."""
+    from obmd.common import errors
+
+    try:
+        return function(*args) or 0
+    except (errors.Fatal, errors.Unavailable) as error:
+        print(f'{prog}: {error.reason}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
