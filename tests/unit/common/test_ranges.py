@@ -1,0 +1,137 @@
+"""Ranges mean what ClusterShell means by them, and cost what a caller may cost."""
+
+import time
+
+import pytest
+from ClusterShell import NodeSet
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from obmd.common import errors
+from obmd.common import ranges
+
+
+@st.composite
+def elements(draw):
+    width = draw(st.integers(1, 3))
+    first = draw(st.integers(0, 9))
+    kind = draw(st.sampled_from(['one', 'range', 'step']))
+    if kind == 'one':
+        return f'{first:0{width}d}'
+    last = first + draw(st.integers(0, 9))
+    text = f'{first:0{width}d}-{last:0{width}d}'
+    return text + f'/{draw(st.integers(1, 3))}' if kind == 'step' else text
+
+
+@st.composite
+def patterns(draw):
+    text = draw(st.sampled_from(['n', 'rack', 'a-b', 'é', 'n1x', 'N']))
+    for _ in range(draw(st.integers(0, 2))):
+        inside = ','.join(draw(st.lists(elements(), min_size=1, max_size=3)))
+        text += f'[{inside}]' + draw(st.sampled_from(['', 'x', '.example.com', '-ib']))
+        if text.endswith(']'):
+            text += 'z'
+    return text
+
+
+@st.composite
+def texts(draw):
+    text = draw(patterns())
+    for _ in range(draw(st.integers(0, 3))):
+        text += draw(st.sampled_from(ranges.OPERATORS)) + draw(patterns())
+    return text
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts())
+def test_names_are_those_of_nodeset(text):
+    try:
+        expected = set(NodeSet.NodeSet(text, resolver=NodeSet.RESOLVER_NOGROUP))
+    except NodeSet.NodeSetException:
+        with pytest.raises(errors.InvalidInput):
+            ranges.expand(text, 100000)
+        return
+    names = ranges.expand(text, 100000)
+    assert set(names) == expected
+    assert len(names) == len(expected)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet='n1[]-,!&^/0 @*%é\x00', max_size=40))
+def test_any_text_is_a_list_or_an_error(text):
+    try:
+        names = ranges.expand(text, 1000)
+    except errors.InvalidInput:
+        return
+    assert len(names) <= 1000
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'n[1-20001]',
+        'n[1-101]m[1-200]',
+        'a[0-99]b[0-99]c[0-99]d[0-99]',
+        'n[1-999999999999999999]',
+        'n[1-20000],m',
+        'n[1-20000]!n[1-20000]',
+        ','.join(f'n{i}[1-999999999]' for i in range(500)),
+    ],
+)
+def test_too_many_names_are_refused_at_once(text):
+    started = time.perf_counter()
+    with pytest.raises(errors.InvalidInput, match='more than 20000 nodes'):
+        ranges.expand(text, 20000)
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        '  ',
+        ',',
+        'a,',
+        '!a',
+        'n[1-2',
+        'n1-2]',
+        'n[[1-2]]',
+        'n[]',
+        'n[a-b]',
+        'n[5-1]',
+        'n[1-5/0]',
+        'n[1-2]x[1-2]x[1-2]x[1-2]x[1-2]',
+        '@all',
+        '@src:group',
+        'n*',
+        'n?',
+        'n%s',
+        'n\x00',
+        'a b',
+        'n\n',
+        'n' * 20000,
+        'é' * 9000,
+        'x' * 2000,
+    ],
+)
+def test_what_is_no_range_is_invalid_input(text):
+    with pytest.raises(errors.InvalidInput):
+        ranges.expand(text, 20000)
+
+
+def test_names_keep_the_order_of_the_text():
+    assert ranges.expand('b,a,n[2-3],b', 10) == ['b', 'a', 'n2', 'n3']
+
+
+def test_a_plain_name_is_itself():
+    assert ranges.expand('n1.example.com', 10) == ['n1.example.com']
+    assert ranges.expand('demo-😀', 10) == ['demo-😀']
+
+
+def test_operators_on_patterns_of_two_dimensions_stay_fast():
+    text = '^'.join(f'r{i % 99}n{i % 77}' for i in range(1500))
+    started = time.perf_counter()
+    ranges.expand(text, 20000)
+    assert time.perf_counter() - started < 1
