@@ -25,6 +25,22 @@ def patch():
     eventlet.monkey_patch()
 
 
+def add_config_file(parser):
+    """Let ``parser`` know the option that every service has."""
+    parser.add_argument(
+        '--config-file',
+        metavar='FILE',
+        action='append',
+        default=[],
+        help='file with options of obmd; may be given several times, the last one wins',
+    )
+
+
+def with_files(namespace, rest):
+    """:returns: list of str, arguments for oslo.config."""
+    return [*rest, *(part for file in namespace.config_file for part in ('--config-file', file))]
+
+
 def configure(args, prog, config_files=None):
     """Read the options: files, then ``OS_<GROUP>__<OPTION>`` from the environment.
 
@@ -101,6 +117,11 @@ class Stop:
             received = os.read(self._pipe[0], 64)
             if any(number in (signal.SIGTERM, signal.SIGINT) for number in received):
                 self._event.set()
+
+    @property
+    def wanted(self):
+        """Whether it is time to stop."""
+        return self._event.is_set()
 
     def now(self):
         """Stop as if a signal had come."""

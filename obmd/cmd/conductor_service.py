@@ -1,0 +1,72 @@
+"""``obmd-conductor``, put together; imported once the process is patched."""
+
+import sys
+import urllib.parse
+
+from obmd import version
+from obmd.cmd import serve as parts
+from obmd.cmd import startup
+from obmd.common import errors
+from obmd.common import listening
+from obmd.common import rpc
+from obmd.common import secrets
+from obmd.conductor import service
+from obmd.conf import CONF
+from obmd.db import conductors
+from obmd.db import engine
+from obmd.drivers import registry
+from obmd.streams import server
+
+
+def serve(args):
+    """Run until a signal.  :returns: int, exit status.  :raises Fatal: it cannot start."""
+    startup.configure(args, 'obmd-conductor')
+    startup.set_up_logging('obmd-conductor')
+    listening.raise_file_limit()
+    tls = parts.check(CONF.conductor)
+    registry.load()
+    keyring = secrets.Keyring.load(secrets.key_paths()[0])
+    engine.setup()
+    engine.check_schema()
+    sock = parts.bind(CONF.conductor)
+    url = callback_url(parts.url_of(CONF.conductor, sock.getsockname()))
+    bus = rpc.Bus(pool=CONF.conductor.rpc_pool)
+    stop = startup.Stop()
+    exits = []
+
+    def lost():
+        print('obmd-conductor: declared dead by others; start it again', file=sys.stderr)
+        exits.append(1)
+        stop.now()
+
+    conductor = service.Conductor(bus, keyring, url, conductors.CONDUCTOR, lost, version.VERSION)
+    listener = parts.serving.Listener(
+        sock, server.make_app(conductor.tickets), 'streams', tls, CONF.api.max_connections
+    )
+    listener.start()
+    try:
+        conductor.start()
+        stop.wait()
+    finally:
+        conductor.stop()
+        listener.stop(grace=0.5)
+        bus.close()
+    return exits[0] if exits else 0
+
+
+def callback_url(own):
+    """:param own: the URL of the listener itself.  :returns: str.
+
+    :raises Fatal: tickets and console bytes would cross a network in clear.
+    """
+    url = CONF.conductor.callback_url or own
+    parsed = urllib.parse.urlsplit(url)
+    if parsed.scheme not in ('http', 'https') or not parsed.hostname:
+        raise errors.Fatal(f'[conductor] callback_url is no http(s) URL: {url!r}')
+    plain = parsed.scheme == 'http' and not CONF.conductor.insecure
+    if plain and not listening.is_loopback((parsed.hostname, parsed.port or 80)):
+        raise errors.Fatal(
+            f'[conductor] callback_url {url} is plain http and not loopback: use https, or set '
+            '[conductor] insecure'
+        )
+    return url
