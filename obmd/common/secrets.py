@@ -36,6 +36,7 @@ __all__ = [
     'PublicKey',
     'Scrub',
     'add_key',
+    'admin_token_path',
     'create_keys',
     'key_paths',
     'matches',
@@ -314,7 +315,7 @@ def _read(path, hint, private=False):
                 raise errors.Fatal(f'{path} is not a file')
             if private and found.st_uid != os.geteuid():
                 raise errors.Fatal(
-                    f'{path} belongs to uid {found.st_uid}, not to uid {os.geteuid()} that reads it'
+                    f'{path} belongs to uid {found.st_uid}: uid {os.geteuid()} does not trust it'
                 )
             if private and stat.S_IMODE(found.st_mode) & 0o077:
                 mode = stat.S_IMODE(found.st_mode)
@@ -329,7 +330,12 @@ def _read(path, hint, private=False):
 
 
 def write_secret(path, text):
-    """Replace a file as a whole, mode 0600, its folder made with 0700.  :raises Fatal."""
+    """Replace a file as a whole, mode 0600, its folder made with 0700.
+
+    Root gives it to the folder's owner: a service must be able to read what its operator made.
+
+    :raises Fatal: it cannot be written.
+    """
     _write(path, text, 0o600)
 
 
@@ -342,6 +348,9 @@ def _write(path, text, mode):
         try:
             with open(descriptor, 'w', encoding='utf-8') as file:
                 os.fchmod(descriptor, mode)
+                if os.geteuid() == 0:
+                    owner = os.stat(folder)
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
@@ -355,6 +364,12 @@ def _write(path, text, mode):
         os.close(folder_descriptor)
     except OSError as error:
         raise errors.Fatal(f'{path}: {error.strerror}') from None
+
+
+def admin_token_path():
+    """:returns: str, ``[api] admin_token_file`` or its default under ``state_path``."""
+    default = os.path.join(os.path.abspath(CONF.state_path), 'admin-token')
+    return CONF.api.admin_token_file or default
 
 
 def read_admin_token(path):

@@ -82,6 +82,15 @@ def in_memory(url):
     return url.get_backend_name() == 'sqlite' and url.database in (None, '', ':memory:')
 
 
+def where(url):
+    """:returns: str, which database it is, for a message: no user, no password."""
+    if url.get_backend_name() == 'sqlite':
+        return f'sqlite {url.database or ":memory:"}'
+    host = url.host or url.query.get('host') or 'the local host'
+    port = f':{url.port}' if url.port else ''
+    return f'{url.get_backend_name()} at {host}{port}'
+
+
 def one_line(error):
     """:returns: str, what a database driver said, without SQL and parameters, on one line."""
     cause = getattr(error, 'orig', None) or getattr(error, 'inner_exception', None)

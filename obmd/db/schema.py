@@ -3,6 +3,7 @@
 Comes in only through ``engine``, which passes the engine in use.
 """
 
+import contextlib
 import io
 import os
 import queue
@@ -49,7 +50,7 @@ def version(engine):
 
     :raises Fatal: the database does not answer in time, or says no.
     """
-    return _in_time(lambda: _version(engine))
+    return _in_time(engine, lambda: _version(engine))
 
 
 def _version(engine):
@@ -86,7 +87,7 @@ def upgrade(engine, revision='head'):
     if has is not None and has not in _known():
         check(engine)
     made = _alembic()
-    with _said(), engine.connect() as connection:
+    with _said(engine), engine.connect() as connection:
         if engine.dialect.name == 'sqlite':
             connection = connection.execution_options(obmd_write=True)
         with connection.begin():
@@ -106,13 +107,13 @@ def _wait_for_others(connection):
         connection.execute(sa.text("SELECT GET_LOCK('obmd', 3600)"))
 
 
-def _in_time(function):
+def _in_time(engine, function):
     """Call in a thread of its own, so that nothing (a dead DNS server, a disk) holds a start up."""
     result = queue.SimpleQueue()
 
     def call():
         try:
-            with _said():
+            with _said(engine):
                 result.put((function(), None))
         except BaseException as error:
             result.put((None, error))
@@ -121,18 +122,20 @@ def _in_time(function):
     try:
         value, error = result.get(timeout=PATIENCE)
     except queue.Empty:
-        raise errors.Fatal(f'the database does not answer within {PATIENCE:.0f} s') from None
+        raise errors.Fatal(
+            f'database {dialects.where(engine.url)}: no answer within {PATIENCE:.0f} s'
+        ) from None
     if error is not None:
         raise error
     return value
 
 
-class _said:
-    """Context: what the database says, as one line of :class:`errors.Fatal`."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, (sa_exc.SQLAlchemyError, db_exc.DBError)):
-            raise errors.Fatal(f'database: {dialects.one_line(error)}') from error
+@contextlib.contextmanager
+def _said(engine):
+    """What the database says, as one line."""
+    try:
+        yield
+    except (sa_exc.SQLAlchemyError, db_exc.DBError) as error:
+        raise errors.Fatal(
+            f'database {dialects.where(engine.url)}: {dialects.one_line(error)}'
+        ) from error
