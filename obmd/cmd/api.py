@@ -29,39 +29,7 @@ def main(arguments=None):
     )
     startup.add_config_file(parser)
     namespace, rest = parser.parse_known_args(arguments)
-    args = startup.with_files(namespace, rest)
+    startup.patch()
+    from obmd.cmd import api_service
 
-    from obmd.common import workers
-
-    if workers.worker_number() is not None:
-        startup.patch()
-        from obmd.cmd import api_service
-
-        return startup.run(PROG, api_service.serve, args, True)
-    return startup.run(PROG, _supervise, args, arguments)
-
-
-def _supervise(args, arguments):
-    """Start the workers and keep them; a single one is this process itself."""
-    from obmd.conf import CONF
-
-    startup.configure(args, PROG)
-    if CONF.api.workers == 1:
-        CONF.reset()
-        startup.patch()
-        from obmd.cmd import api_service
-
-        return api_service.serve(args, False)
-
-    from obmd.common import listening
-    from obmd.common import workers
-
-    startup.set_up_logging(PROG)
-    address = listening.parse_address(CONF.api.listen)
-    listening.check_plaintext(address, CONF.api.insecure, CONF.api.tls_cert, CONF.api.tls_key)
-    reservation = listening.reserve(address)
-    try:
-        command = [sys.executable, sys.argv[0], *arguments]
-        return workers.Supervisor(command, CONF.api.workers).run()
-    finally:
-        reservation.close()
+    return startup.run(PROG, api_service.start, startup.with_files(namespace, rest), arguments)

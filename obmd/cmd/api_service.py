@@ -1,21 +1,39 @@
-"""One process of ``obmd-api``, put together; imported once the process is patched."""
+"""``obmd-api``, put together; imported once the process is patched."""
+
+import sys
 
 from obmd.api import wsgi
 from obmd.cmd import serve as parts
 from obmd.cmd import startup
 from obmd.common import listening
+from obmd.common import workers
 from obmd.conf import CONF
 
 
-def serve(args, reuse_port):
-    """Run until a signal.  :param reuse_port: bool, other workers share the port.
+def start(args, command_line):
+    """Run until a signal: as one process, as one of several, or as the parent of those.
 
+    :param args: list of str for oslo.config.
+    :param command_line: list of str, what this process was started with; so are its workers.
     :returns: int, exit status.  :raises Fatal: it cannot start.
     """
     startup.configure(args, 'obmd-api')
     startup.set_up_logging('obmd-api')
     listening.raise_file_limit()
     tls = parts.check(CONF.api)
+    if workers.worker_number() is not None:
+        return _serve(tls, reuse_port=True)
+    if CONF.api.workers == 1:
+        return _serve(tls, reuse_port=False)
+    reservation = listening.reserve(listening.parse_address(CONF.api.listen))
+    try:
+        command = [sys.executable, sys.argv[0], *command_line]
+        return workers.Supervisor(command, CONF.api.workers).run()
+    finally:
+        reservation.close()
+
+
+def _serve(tls, reuse_port):
     application = wsgi.build()
     sock = parts.bind(CONF.api, reuse_port)
     stop = startup.Stop()
