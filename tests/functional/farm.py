@@ -118,7 +118,7 @@ class Farm:
         bmc['pid'] = int(pid)
 
     def read(self, bmc, name):
-        """:returns: str, what a file of the BMC says: ``power``, ``boot``, ``identify``, ``log``."""
+        """:returns: str, a file of the BMC: ``power``, ``boot``, ``identify`` or ``log``."""
         with open(os.path.join(bmc['dir'], name)) as f:
             return f.read().strip()
 
