@@ -103,7 +103,7 @@ class Manager:
         return stream, headers
 
     @rpc.answers
-    def open_sweep(self, _context, incarnation, nodes, timeout):
+    def open_sweep(self, _context, incarnation, nodes, seconds):
         self._require_self(incarnation)
         lives, missing = [], {}
         for uuid in nodes:
@@ -112,7 +112,7 @@ class Manager:
             except errors.ObmdError as error:
                 if error.node is not None:
                     missing[error.node] = error
-        seconds = min(timeout, CONF.conductor.sweep_timeout)
+        seconds = min(seconds, CONF.conductor.sweep_timeout)
         headers = _headers('application/x-ndjson')
         return self._ticket(
             lambda: (sweep.start(lives, missing, seconds), headers), _nothing, headers

@@ -86,7 +86,7 @@ class ConductorAPI:
             deadline.remaining,
             incarnation=incarnation,
             nodes=[node.uuid for node in nodes],
-            timeout=deadline.remaining,
+            seconds=deadline.remaining,
         )
         return self._offer(offer)
 
