@@ -55,7 +55,7 @@ docs: venv-doc  ## documentation as HTML in doc/build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html doc/source doc/build/html
 
 genconfig: venv  ## write etc/obmd/obmd.conf.sample from the options in the code
-	$(BIN)/oslo-config-generator --config-file etc/obmd/config-generator.conf
+	PYTHONWARNINGS=ignore $(BIN)/oslo-config-generator --config-file etc/obmd/config-generator.conf
 
 clean:  ## remove .venv and everything else that was made
 	rm -rf $(VENV) build dist doc/build obmd.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -80,15 +80,15 @@ obmd serves {address} with {many}: {nodes}
 The admin token is in {token_file}. Ctrl-C ends everything.
 
 # a token for {PREFIX}1
-TOKEN=$(curl -s {admin} -X POST {node}/token | cut -d '"' -f 4)
+TOKEN=$(curl -sS {admin} -X POST {node}/token | cut -d '"' -f 4)
 # is it on?
-curl -s "{node}/power_status?token=$TOKEN"
+curl -sS "{node}/power_status?token=$TOKEN"
 # power it off
-curl -s -X POST "{node}/power_off?token=$TOKEN"
+curl -sS -X POST "{node}/power_off?token=$TOKEN"
 # on again, and its console; Ctrl-C leaves it
-curl -s -X POST "{node}/power_on?token=$TOKEN"; curl -sN "{node}/console?token=$TOKEN"
+curl -sS -X POST "{node}/power_on?token=$TOKEN"; curl -sSN "{node}/console?token=$TOKEN"
 # all of them at once
-curl -s {admin} -G --data-urlencode 'nodes={nodes}' {address}/api/v1/power
+curl -sS {admin} -G --data-urlencode 'nodes={nodes}' {address}/api/v1/power
 """
 
     def _load(self):

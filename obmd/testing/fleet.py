@@ -13,7 +13,7 @@ import json
 import os
 import pathlib
 import secrets
-import select
+import socket
 import subprocess
 import sys
 import time
@@ -79,6 +79,8 @@ class Fleet:
             *(('--power-on',) if power_on else ()),
         ]
         self._process = None
+        # a socket and not pipes: eventlet's os.write tries for ever when a pipe's reader is gone
+        self._control = None
         self._unread = b''
 
     @property
@@ -94,14 +96,16 @@ class Fleet:
 
     def launch(self):
         """Start the process; :meth:`wait_ready` must follow."""
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', 'obmd.testing.bmc', '--control', *self._options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {'PYTHONPATH': _PROJECT},
-            # a Ctrl-C at the terminal is for obmd, which ends its sessions before its BMCs
-            start_new_session=True,
-        )
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'obmd.testing.bmc', '--control', *self._options],
+                stdin=theirs,
+                stdout=theirs,
+                env=os.environ | {'PYTHONPATH': _PROJECT},
+                # a Ctrl-C at the terminal is for obmd, which ends its sessions before its BMCs
+                start_new_session=True,
+            )
         self._write(self._secret)
 
     def wait_ready(self):
@@ -133,14 +137,13 @@ class Fleet:
         process, self._process = self._process, None
         if process is None:
             return
-        process.stdin.close()
+        self._control.close()
         process.terminate()
         try:
             process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(STOP_TIMEOUT)
-        process.stdout.close()
 
     def __enter__(self):
         return self.start()
@@ -157,19 +160,22 @@ class Fleet:
 
     def _write(self, value):
         try:
-            self._process.stdin.write(json.dumps(value).encode() + b'\n')
-            self._process.stdin.flush()
+            self._control.sendall(json.dumps(value).encode() + b'\n')
         except OSError:
             raise FleetError('the simulated BMCs have ended') from None
 
     def _read_line(self, timeout):
         end = time.monotonic() + timeout
         while b'\n' not in self._unread:
-            left = end - time.monotonic()
-            output = self._process.stdout.fileno()
-            if left <= 0 or not select.select([output], [], [], left)[0]:
-                raise FleetError(f'the simulated BMCs did not answer within {timeout:g} s')
-            data = os.read(output, 65536)
+            self._control.settimeout(max(0.001, end - time.monotonic()))
+            try:
+                data = self._control.recv(65536)
+            except TimeoutError:
+                raise FleetError(
+                    f'the simulated BMCs did not answer within {timeout:g} s'
+                ) from None
+            except OSError:
+                data = b''
             if not data:
                 raise FleetError('the simulated BMCs have ended')
             self._unread += data
