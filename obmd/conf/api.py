@@ -1,7 +1,6 @@
 """[api]"""
 
 from oslo_config import cfg
-from oslo_config import types
 
 OPTIONS = [
     cfg.StrOpt(
@@ -36,11 +35,10 @@ OPTIONS = [
         help='conductor_group of a node for which neither the caller nor group_by_network says '
         'one. Empty is the group of conductors without a group.',
     ),
-    cfg.Opt(
+    cfg.ListOpt(
         'group_by_network',
-        type=types.Dict(types.String(), bounds=False),
-        default={},
-        sample_default='10.1.0.0/16:rack1,10.2.0.0/16:rack2',
+        default=[],
+        sample_default='10.1.0.0/16:rack1,2001:db8:2::/48:rack2',
         help='CIDR:group pairs that put a node into a group by the address of its BMC. The '
         'longest prefix wins.',
     ),

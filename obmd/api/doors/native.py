@@ -1,0 +1,81 @@
+"""obmd's own API, ``/api/v1``, and the pages that monitoring asks."""
+
+import math
+
+from obmd.api import auth
+from obmd.api import http
+from obmd.api import operations
+from obmd.api import sweep as sweeps
+from obmd.common import deadline
+from obmd.common import errors
+from obmd.common import ranges
+from obmd.conf import CONF
+
+#: records of an event log in one answer
+EVENTS_DEFAULT, EVENTS_MOST = 100, 10000
+
+
+def sweep(request, services):
+    """``GET /api/v1/power?nodes=RANGE&deadline=SECONDS`` (admin).
+
+    200 ``application/x-ndjson``, one line a node in the order the answers come:
+    ``{"node", "power_status"}`` or ``{"node", "error": {"kind", "reason"}}``.
+    """
+    auth.admin(request, services.admin_hash)
+    query = request.query()
+    if 'nodes' not in query:
+        raise errors.InvalidInput('the parameter nodes is missing')
+    seconds = _seconds(query.get('deadline'))
+    names = ranges.expand(query['nodes'], CONF.api.max_range)
+    services.slots.take()
+    try:
+        stream = sweeps.Sweep(services, names, deadline.Deadline(seconds))
+        stream.start()
+    except BaseException:
+        services.slots.give()
+        raise
+    stream.on_end(services.slots.give)
+    return http.Response(stream, content_type='application/x-ndjson')
+
+
+def _seconds(text):
+    longest = CONF.conductor.sweep_timeout
+    if text is None:
+        return min(CONF.ipmi.deadline, longest)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= longest:
+        raise errors.InvalidInput(f'deadline must be a number of seconds, at most {longest:g}')
+    return seconds
+
+
+def event_log(request, services):
+    """``GET /api/v1/nodes/{id}/event_log?limit=N`` (admin).
+
+    200 ``{"node", "events": [{"id", "time", "sensor", "event", "raw"}]}``, oldest first.
+    """
+    auth.admin(request, services.admin_hash)
+    limit = http.number(request.query(), 'limit', EVENTS_DEFAULT, 1, EVENTS_MOST)
+    node = operations.find(request.label)
+    events = operations.call(
+        services.conductor_api.event_log,
+        node,
+        limit,
+        operations.call_deadline(),
+        by_token=False,
+    )
+    return http.json_response({'node': node.name, 'events': events})
+
+
+def healthz(request, services):
+    """``GET /healthz``: 200 while the process answers at all."""
+    return http.json_response({'status': 'ok'})
+
+
+def readyz(request, services):
+    """``GET /readyz``: 200 when requests can be served, else 503 with the reason."""
+    for check in services.readiness:
+        check()
+    return http.json_response({'status': 'ok'})

@@ -1,0 +1,193 @@
+"""OBMd's API, ``/node/...``: what HIL and everything written for OBMd speaks.
+
+Success answers are OBMd's byte for byte; where OBMd answered 500 for a caller's mistake, a JSON
+error says what it was.
+"""
+
+import re
+
+from obmd.api import auth
+from obmd.api import delivery
+from obmd.api import groups
+from obmd.api import http
+from obmd.api import operations
+from obmd.api import validation
+from obmd.api.schemas import obmd as schemas
+from obmd.common import deadline
+from obmd.common import errors
+from obmd.common import secrets
+from obmd.conf import CONF
+from obmd.db import nodes
+from obmd.drivers import base
+from obmd.drivers import registry
+
+_CURSOR = re.compile('[0-9A-Za-z_-]{1,64}:[0-9]{1,19}')
+#: bytes; a ring has far less, and what is asked for beyond it is all there is
+MOST_REPLAY = 10**18
+
+
+# -- the admin --------------------------------------------------------------------------------
+
+
+def register(request, services):
+    """``PUT /node/{id}`` ``{"type", "info", "group"?}``: 200, empty."""
+    auth.admin(request, services.admin_hash)
+    label = operations.check_label(request.label)
+    body = _fields(request.read_json(empty=False))
+    validation.check(body, schemas.REGISTER)
+    type_, driver = registry.resolve(body['type'])
+    info = body['info']
+    validation.check(info, driver.schema, 'info')
+    info = driver.normalise(info)
+    address = driver.address(info)
+    if len(address) > 255 or not address.isprintable():
+        raise errors.InvalidInput('the address in info is not one')
+    group = body['group'] if 'group' in body else groups.group_of(address)
+    uuid = secrets.new_id()
+    sealed, key_id = secrets.seal_info(services.public_key, uuid, type_, address, info)
+    nodes.create(label, type_, address, sealed, key_id, group, uuid)
+    return http.Response()
+
+
+def unregister(request, services):
+    """``DELETE /node/{id}``: 200, empty, also when there is none."""
+    auth.admin(request, services.admin_hash)
+    node = nodes.delete(operations.check_label(request.label))
+    if node is not None:
+        operations.tell(services.conductor_api.node_deleted, node)
+    return http.Response()
+
+
+def issue_token(request, services):
+    """``POST /node/{id}/token``: 200 ``{"token": ...}``; replaces the one before."""
+    auth.admin(request, services.admin_hash)
+    label = operations.check_label(request.label)
+    token = secrets.new_token()
+    node = nodes.set_token(label, secrets.token_hash(token), secrets.new_id())
+    if node is None:
+        raise errors.NotFound('there is no such node', label)
+    operations.tell(services.conductor_api.token_changed, node)
+    return http.json_response({'token': token})
+
+
+def revoke_token(request, services):
+    """``DELETE /node/{id}/token``: 200, empty, also when there is no token or no node."""
+    auth.admin(request, services.admin_hash)
+    node = nodes.clear_token(operations.check_label(request.label))
+    if node is not None:
+        operations.tell(services.conductor_api.token_changed, node)
+    return http.Response()
+
+
+# -- the holder of the token ------------------------------------------------------------------
+
+
+def power_cycle(request, services):
+    """``POST /node/{id}/power_cycle`` ``{"force": bool}``: 200, empty."""
+    node = auth.node(request)
+    body = _fields(request.read_json())
+    validation.check(body, schemas.POWER_CYCLE)
+    force = bool((body or {}).get('force'))
+    _check_capability(node, 'power')
+    operations.call(services.conductor_api.power_cycle, node, force, operations.call_deadline())
+    return http.Response()
+
+
+def power_on(request, services):
+    """``POST /node/{id}/power_on``: 200, empty."""
+    return _set_power(request, services, base.Power.ON)
+
+
+def power_off(request, services):
+    """``POST /node/{id}/power_off``: 200, empty."""
+    return _set_power(request, services, base.Power.OFF)
+
+
+def _set_power(request, services, action):
+    node = auth.node(request)
+    _check_capability(node, 'power')
+    operations.call(services.conductor_api.set_power, node, action, operations.call_deadline())
+    return http.Response()
+
+
+def boot_device(request, services):
+    """``PUT /node/{id}/boot_device`` ``{"bootdev": ...}``: 200, empty."""
+    node = auth.node(request)
+    body = _fields(request.read_json(empty=False))
+    validation.check(body, schemas.BOOT_DEVICE)
+    device = (body or {}).get('bootdev') or ''
+    driver = _check_capability(node, 'boot_device')
+    legal = driver.boot_devices if driver is not None else None
+    if legal is not None and device not in legal:
+        raise errors.InvalidInput(f'bootdev must be one of: {", ".join(legal)}', node.name)
+    operations.call(
+        services.conductor_api.set_boot_device, node, device, operations.call_deadline()
+    )
+    return http.Response()
+
+
+def power_status(request, services):
+    """``GET /node/{id}/power_status``: 200 ``{"power_status": ...}``."""
+    node = auth.node(request)
+    _check_capability(node, 'power')
+    status = operations.call(services.conductor_api.power_status, node, operations.call_deadline())
+    return http.json_response({'power_status': status})
+
+
+def console(request, services):
+    """``GET /node/{id}/console[?replay=BYTES|cursor=RING:OFFSET][&takeover=true]``.
+
+    200 ``application/octet-stream`` until closed, or 307 to the conductor that has the stream.
+    """
+    node = auth.node(request)
+    query = request.query()
+    replay = http.number(query, 'replay', None, 0, MOST_REPLAY)
+    cursor = query.get('cursor')
+    if cursor is not None and not _CURSOR.fullmatch(cursor):
+        raise errors.InvalidInput('cursor must be RING:OFFSET as an Obmd-Cursor header told it')
+    takeover = query.get('takeover', 'false')
+    if takeover not in ('true', 'false'):
+        raise errors.InvalidInput('takeover must be true or false')
+    _check_capability(node, 'console')
+    release = _take_slot(services)
+    try:
+        offer = operations.call(
+            services.conductor_api.open_console,
+            node,
+            deadline.Deadline(CONF.console.connect_timeout),
+            replay=replay,
+            cursor=cursor,
+            takeover=takeover == 'true',
+        )
+        return delivery.respond(services, offer, 'application/octet-stream', release)
+    except BaseException:
+        release()
+        raise
+
+
+def _take_slot(services):
+    """:returns: function that gives the stream's slot back, harmless when called again."""
+    if not (services.local or CONF.api.console_delivery == 'proxy'):
+        return lambda: None
+    services.slots.take()
+    held = [services.slots.give]
+    return lambda: held.pop()() if held else None
+
+
+def _check_capability(node, name):
+    """:returns: the node's driver class, or None when it is not enabled here: then the conductor
+    judges.
+
+    :raises Unsupported: the driver cannot do that.
+    """
+    driver = registry.enabled().get(node.driver)
+    if driver is not None and not issubclass(driver, base.CAPABILITIES[name]):
+        raise errors.Unsupported(f'the driver {node.driver} has no {name}', node.name)
+    return driver
+
+
+def _fields(body):
+    """Go takes the keys of a body in any case, so callers of OBMd may write them so."""
+    if isinstance(body, dict):
+        return {key.lower(): value for key, value in body.items()}
+    return body

@@ -1,0 +1,84 @@
+"""The one place where an error becomes an answer.
+
+``{"error": {"kind", "reason", "node"?}}`` and a newline, whichever door the caller came through.
+"""
+
+import json
+import logging
+import math
+
+from obmd.api import http
+from obmd.common import errors
+from obmd.common import scrubbing
+
+LOG = logging.getLogger(__name__)
+
+#: kind of error -> HTTP status (RFC 9110); what is not here is 500
+STATUS = {
+    'invalid_input': 400,
+    'unsupported': 400,
+    'unauthorized': 401,
+    'forbidden': 403,
+    'not_found': 404,
+    'method_not_allowed': 405,
+    'too_large': 413,
+    'unsupported_media_type': 415,
+    'node_exists': 409,
+    'node_busy': 409,
+    'console_held': 409,
+    'bmc_refused': 502,
+    'credentials_refused': 502,
+    'unavailable': 503,
+    'not_owner': 503,
+    'bmc_silent': 504,
+    'outcome_unknown': 504,
+    'state_not_reached': 504,
+}
+#: seconds that a 503 advises when nobody knows better
+RETRY_AFTER = 2
+
+
+class MethodNotAllowed(errors.ObmdError):
+    """The path exists, the method does not.  :param allowed: list of str."""
+
+    kind = 'method_not_allowed'
+
+    def __init__(self, reason, node=None, retry_after=None, allowed=()):
+        super().__init__(reason, node, retry_after)
+        self.allowed = allowed
+
+
+class UnsupportedMediaType(errors.ObmdError):
+    kind = 'unsupported_media_type'
+
+
+def wire(error):
+    """What of ``error`` a caller may see.  :returns: dict with kind, reason and node if known."""
+    if isinstance(error, errors.ObmdError) and error.kind in STATUS:
+        shown = {'kind': error.kind, 'reason': scrubbing.scrub(error.reason)}
+        if error.node is not None:
+            shown['node'] = error.node
+        return shown
+    if isinstance(error, errors.ObmdError):
+        LOG.error('%s: %s', error.kind, error.reason)
+    else:
+        LOG.error('a request failed', exc_info=error)
+    return {'kind': 'internal', 'reason': 'internal error; the log of the service says more'}
+
+
+def response(error):
+    """:param error: Exception.  :returns: :class:`obmd.api.http.Response`."""
+    shown = wire(error)
+    # a label may be any text; ASCII keeps the body readable for every client
+    body = json.dumps({'error': shown}).encode() + b'\n'
+    status = STATUS.get(shown['kind'], 500)
+    answer = http.Response(body, status=status, content_type='application/json')
+    if status == 503:
+        seconds = getattr(error, 'retry_after', None) or RETRY_AFTER
+        answer.headers['Retry-After'] = str(max(1, math.ceil(seconds)))
+    if getattr(error, 'asks_for_credentials', False):
+        # RFC 7617
+        answer.headers['WWW-Authenticate'] = 'Basic realm="obmd", charset="UTF-8"'
+    if isinstance(error, MethodNotAllowed):
+        answer.headers['Allow'] = ', '.join(error.allowed)
+    return answer

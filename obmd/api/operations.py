@@ -1,0 +1,114 @@
+"""What the doors share: find the node, call its owner, try once more when it has moved."""
+
+import dataclasses
+import logging
+import threading
+
+from obmd.common import deadline
+from obmd.common import errors
+from obmd.conf import CONF
+from obmd.db import nodes
+
+LOG = logging.getLogger(__name__)
+
+
+class StreamSlots:
+    """Streams that this process passes on at once, at most ``[api] max_streams``."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.taken = 0
+
+    def take(self):
+        """:raises Unavailable: all are taken."""
+        with self._lock:
+            if self.taken >= CONF.api.max_streams:
+                raise errors.Unavailable('too many streams are open here', retry_after=5)
+            self.taken += 1
+
+    def give(self):
+        with self._lock:
+            self.taken -= 1
+
+
+@dataclasses.dataclass
+class Services:
+    """What the doors stand on.
+
+    :ivar conductor_api: :class:`obmd.conductor.rpcapi.ConductorAPI`.
+    :ivar router: :class:`obmd.conductor.routing.Router`.
+    :ivar public_key: :class:`obmd.common.secrets.PublicKey` that BMC credentials are sealed to.
+    :ivar admin_hash: str, hash of the admin token.
+    :ivar local: the conductor is in this process and hands streams over itself.
+    :ivar readiness: functions that raise an ObmdError while the service cannot work.
+    """
+
+    conductor_api: object
+    router: object
+    public_key: object
+    admin_hash: str = dataclasses.field(repr=False)
+    local: bool = False
+    readiness: tuple = ()
+    slots: StreamSlots = dataclasses.field(default_factory=StreamSlots)
+
+
+def call_deadline():
+    """The deadline of a call to a conductor, ``[api] call_timeout`` from now."""
+    return deadline.Deadline(CONF.api.call_timeout)
+
+
+def find(label):
+    """:param label: str or None (it cannot be a name).  :returns: Node.
+
+    :raises InvalidInput: not a name.  :raises NotFound:
+    """
+    found = nodes.get(check_label(label))
+    if found is None:
+        raise errors.NotFound('there is no such node', label)
+    return found
+
+
+def check_label(label):
+    """:returns: ``label``.  :raises InvalidInput: it is None: it cannot be a node's name."""
+    if label is None:
+        raise errors.InvalidInput('a node name is 1 to 255 characters of UTF-8, none of them NUL')
+    return label
+
+
+def call(method, node, *args, by_token=True, **kwargs):
+    """Call a method of ConductorAPI about ``node``; once more if the node has moved meanwhile.
+
+    No database connection is held.
+
+    :param by_token: the caller's right is the token in ``node``: a new row must have the same.
+    :raises: what the conductor says, with the node's name.
+    """
+    try:
+        try:
+            return method(node, *args, **kwargs)
+        except errors.NotOwner:
+            # raised only before anything was sent to the BMC
+            moved = nodes.get_by_uuid(node.uuid)
+            if moved is None or (by_token and moved.token_id != node.token_id):
+                raise _gone(node, by_token) from None
+            return method(moved, *args, **kwargs)
+    except errors.Unauthorized:
+        raise
+    except errors.ObmdError as error:
+        if error.node is None:
+            error.node = node.name
+        raise
+
+
+def _gone(node, by_token):
+    if by_token:
+        return errors.Unauthorized('the token is wrong or there is no such node')
+    return errors.NotFound('there is no such node', node.name)
+
+
+def tell(method, node):
+    """Tell a conductor something in the background; what fails is logged, the answer stands."""
+    try:
+        method(node)
+    except Exception:
+        LOG.exception('the conductor of node %s could not be told', node.uuid)

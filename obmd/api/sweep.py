@@ -1,0 +1,186 @@
+"""A sweep: the power of many nodes, one call and one stream a conductor, merged as it comes.
+
+Every name is answered exactly once.  A node that a conductor does not own any more is asked for
+once more at its new owner: reading twice harms nothing.
+"""
+
+import json
+import logging
+import threading
+
+from obmd.api import delivery
+from obmd.api import errors as api_errors
+from obmd.common import errors
+from obmd.common import threads
+from obmd.db import nodes
+from obmd.streams import viewer
+
+LOG = logging.getLogger(__name__)
+
+#: seconds beyond the deadline that a conductor has to say that a BMC missed it
+GRACE = 2.0
+
+
+class Sweep(viewer.LineStream):
+    """The merged answer; starts with :meth:`start`.
+
+    :param services: :class:`obmd.api.operations.Services`.
+    :param names: list of str, each once.
+    :param deadline: :class:`obmd.common.deadline.Deadline`.
+    """
+
+    def __init__(self, services, names, deadline):
+        super().__init__()
+        self._services = services
+        self._deadline = deadline
+        self._guard = threading.Lock()
+        self._waiting = dict.fromkeys(names)
+        self._sources = set()
+
+    def start(self):
+        """Look the nodes up, answer for the unknown ones, ask the conductors in threads.
+
+        :raises Unavailable: the database is not there.
+        """
+        known = nodes.by_names(list(self._waiting))
+        unknown = self._waiting.keys() - {node.name for node in known}
+        for name in sorted(unknown):
+            self._fail(name, errors.NotFound('there is no such node'))
+        threads.spawn(self._run, known)
+
+    def _wake(self):
+        super()._wake()
+        with self._guard:
+            sources, self._sources = self._sources, set()
+        for source in sources:
+            source.close()
+
+    def _run(self, known):
+        try:
+            moved = self._round(known)
+            if moved and self.ended is None:
+                again = nodes.by_names(moved)
+                for name in self._round(again):
+                    self._fail(name, errors.NotOwner('the node is changing its conductor'))
+        except errors.ObmdError as error:
+            self._fail_all(error)
+        except Exception as error:
+            self._fail_all(error)
+        finally:
+            self._fail_all(errors.Unavailable('its conductor gave no answer'))
+            self.finish()
+
+    def _round(self, known):
+        """:returns: list of names whose conductor does not own them any more."""
+        by_owner, unroutable = self._services.router.split(known)
+        for name, error in unroutable.items():
+            self._fail(name, error)
+        moved = []
+        asked = [_Asked(self, inc, group, moved) for inc, group in by_owner.items()]
+        for one in asked:
+            threads.spawn(one.run)
+        for one in asked:
+            one.done.wait(self._deadline.remaining + GRACE)
+        return moved
+
+    # -- what the askers use -----------------------------------------------------------------
+
+    def open(self, incarnation, group):
+        """:returns: iterable of bytes, the conductor's lines."""
+        offer = self._services.conductor_api.open_sweep(incarnation, group, self._deadline)
+        source = offer.stream
+        if source is None:
+            source = delivery.RemoteStream(offer.url, self._deadline.remaining + GRACE)
+        with self._guard:
+            ended = self.ended is not None
+            if not ended:
+                self._sources.add(source)
+        if ended:
+            source.close()
+        return source
+
+    def drop(self, source):
+        with self._guard:
+            self._sources.discard(source)
+        source.close()
+
+    def answer(self, name, line):
+        """Pass ``line`` on as the answer for ``name`` if there was none."""
+        with self._guard:
+            if name not in self._waiting:
+                return
+            del self._waiting[name]
+        self.put(line)
+
+    def _fail(self, name, error):
+        shown = api_errors.wire(error)
+        shown.pop('node', None)
+        self.answer(name, json.dumps({'node': name, 'error': shown}).encode() + b'\n')
+
+    def fail(self, group, error):
+        for node in group:
+            self._fail(node.name, error)
+
+    def _fail_all(self, error):
+        for name in list(self._waiting):
+            self._fail(name, error)
+
+
+class _Asked:
+    """One conductor and the nodes that it was asked for."""
+
+    def __init__(self, sweep, incarnation, group, moved):
+        self._sweep = sweep
+        self._incarnation = incarnation
+        self._group = group
+        self._moved = moved
+        self.done = threading.Event()
+
+    def run(self):
+        try:
+            self._read()
+        except errors.NotOwner:
+            self._moved += [node.name for node in self._group]
+        except errors.ObmdError as error:
+            self._sweep.fail(self._group, error)
+        except Exception as error:
+            self._sweep.fail(self._group, error)
+        finally:
+            self.done.set()
+
+    def _read(self):
+        asked = {node.name for node in self._group}
+        source = self._sweep.open(self._incarnation, self._group)
+        try:
+            for line in _lines(source):
+                name, kind = _read_line(line)
+                if name not in asked:
+                    continue
+                if kind == 'not_owner':
+                    self._moved.append(name)
+                else:
+                    self._sweep.answer(name, line)
+                asked.discard(name)
+        finally:
+            self._sweep.drop(source)
+        error = errors.Unavailable('the conductor ended its answer early', retry_after=1)
+        self._sweep.fail([node for node in self._group if node.name in asked], error)
+
+
+def _lines(source):
+    """Whole lines, with their newline, of chunks that end anywhere."""
+    rest = b''
+    for chunk in source:
+        *lines, rest = (rest + chunk).split(b'\n')
+        for line in lines:
+            yield line + b'\n'
+
+
+def _read_line(line):
+    """:returns: (node name or None, kind of error or None)."""
+    try:
+        told = json.loads(line)
+        return told.get('node'), (told.get('error') or {}).get('kind')
+    except (ValueError, AttributeError):
+        LOG.error('a conductor answered a sweep with what is no line of one')
+        return None, None
