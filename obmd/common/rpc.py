@@ -13,6 +13,7 @@ import json
 import logging
 
 import oslo_messaging
+from oslo_messaging import opts as messaging_opts
 from oslo_messaging.rpc import dispatcher as rpc_dispatcher
 
 from obmd.common import errors
@@ -54,13 +55,14 @@ class Bus:
     """
 
     def __init__(self, pool=None):
+        for group, options in messaging_opts.list_opts():
+            CONF.register_opts(options, group=group)
         if pool is not None:
             CONF.set_default('executor_thread_pool_size', pool)
+            # A call that waits for the pool in this process's memory does not expire; at the
+            # broker it does.
+            CONF.set_default('rabbit_qos_prefetch_count', pool, 'oslo_messaging_rabbit')
         self._transport = oslo_messaging.get_rpc_transport(CONF)
-        if pool is not None:
-            # A call that waits in this process's memory while another server could take it,
-            # or past its expiry, is worse than one that waits at the broker.
-            CONF.set_default('rabbit_qos_prefetch_count', pool, group='oslo_messaging_rabbit')
 
     def client(self, topic, version):
         target = oslo_messaging.Target(topic=topic, version=version)
