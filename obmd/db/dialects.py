@@ -106,7 +106,7 @@ def prepare(engine):
     name = engine.dialect.name
     if name == 'sqlite':
         sa.event.listen(engine, 'connect', _sqlite_connected)
-        sa.event.listen(engine, 'begin', _sqlite_begin, insert=True)
+        sa.event.listen(engine, 'begin', _sqlite_begin)
     elif name == 'postgresql':
         _make_psycopg2_yield()
         sa.event.listen(engine, 'do_connect', _postgresql_connect)
@@ -151,11 +151,11 @@ def _sqlite_connected(connection, record):
 
 
 def _sqlite_begin(connection):
-    writes = connection.get_execution_options().get('obmd_write')
-    if writes and 'in_transaction' not in connection.info:
-        connection.exec_driver_sql('BEGIN IMMEDIATE')
-        # oslo.db's own listener comes next and leaves a transaction alone that has begun
-        connection.info['in_transaction'] = True
+    if connection.get_execution_options().get('obmd_write'):
+        # oslo.db's listener comes first and has begun one that holds no lock yet
+        driver = connection.connection.dbapi_connection
+        driver.execute('ROLLBACK')
+        driver.execute('BEGIN IMMEDIATE')
 
 
 # -- PostgreSQL -------------------------------------------------------------------------------

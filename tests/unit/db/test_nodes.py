@@ -1,0 +1,237 @@
+"""What ``obmd.db.nodes`` promises; also run on a real PostgreSQL (tests/functional/db)."""
+
+import dataclasses
+import uuid
+
+import pytest
+
+from obmd.common import errors
+from obmd.db import nodes
+
+INC = 'a' * 32
+OTHER = 'b' * 32
+
+
+@pytest.fixture(autouse=True)
+def _empty(database):
+    for _, node in nodes.page(0, 10000):
+        nodes.delete(node.name)
+
+
+def make(name='n1', group='', driver='mock', address='', clock=lambda: 1000.0):
+    return nodes.create(name, driver, address, 'sealed', 'key', group, str(uuid.uuid4()), clock)
+
+
+def test_a_new_node_is_owned_by_nobody_and_has_no_token():
+    node = make(group='rack1', address='10.0.0.1')
+    assert (node.name, node.driver, node.address) == ('n1', 'mock', '10.0.0.1')
+    assert (node.sealed_info, node.key_id, node.conductor_group) == ('sealed', 'key', 'rack1')
+    assert (node.owner, node.owner_epoch, node.token_hash, node.token_id) == (None, 0, None, None)
+    assert node.created_at == node.updated_at == 1000.0
+
+
+def test_what_was_created_is_found_by_name_and_uuid():
+    node = make()
+    assert nodes.get('n1') == nodes.get_by_uuid(node.uuid) == node
+    assert nodes.get('n2') is None
+    assert nodes.get_by_uuid(str(uuid.uuid4())) is None
+
+
+def test_a_taken_name_is_refused_and_its_node_left_alone():
+    node = make()
+    with pytest.raises(errors.NodeExists) as caught:
+        make(driver='ipmi')
+    assert caught.value.node == 'n1'
+    assert nodes.get('n1') == node
+
+
+LABELS = ['Node1', 'node1', 'node1 ', ' node1', 'nodé1', 'node\u0301', 'NODÉ1', '😀', 'straße']
+LABELS += ['STRASSE', 'a/b', '..', "'; DROP TABLE nodes; --", '%', '_', 'x' * 255, '😀' * 255]
+
+
+def test_names_are_compared_as_bytes():
+    made = {label: make(label) for label in LABELS}
+    for label, node in made.items():
+        assert nodes.get(label) == node
+    assert {node.name for node in nodes.by_names(LABELS)} == set(LABELS)
+    assert nodes.get('NODE1') is None
+    assert nodes.get('node1  ') is None
+    assert nodes.delete('node1 ').uuid == made['node1 '].uuid
+    assert nodes.get('node1') == made['node1']
+
+
+@pytest.mark.parametrize('name', ['', 'a\0b', 'x' * 256, '\ud800'])
+def test_a_name_that_cannot_be_stored_is_the_callers_mistake(name):
+    with pytest.raises(errors.InvalidInput):
+        make(name)
+    assert nodes.get(name) is None
+    assert nodes.delete(name) is None
+    assert nodes.by_names([name]) == []
+    assert nodes.set_token(name, 'h', 'i') is None
+    assert nodes.clear_token(name) is None
+    assert nodes.retry_credentials(name) is False
+
+
+def test_an_address_with_nul_is_the_callers_mistake():
+    with pytest.raises(errors.InvalidInput):
+        make(address='10.0.0.1\0')
+
+
+def test_a_deleted_node_is_returned_once():
+    node = make()
+    assert nodes.delete('n1') == node
+    assert nodes.delete('n1') is None
+    assert nodes.get('n1') is None
+
+
+def test_a_name_can_be_registered_again_and_is_another_node():
+    first = make()
+    nodes.set_token('n1', 'hash', 'id')
+    nodes.delete('n1')
+    second = make()
+    assert second.id != first.id or second.uuid != first.uuid
+    assert second.token_hash is None
+    assert nodes.token_ids([first.uuid]) == {}
+
+
+def test_by_names_takes_more_names_than_fit_one_query(monkeypatch):
+    monkeypatch.setattr(nodes, 'CHUNK', 3)
+    for number in range(10):
+        make(f'n{number}')
+    found = nodes.by_names([f'n{number}' for number in range(20)])
+    assert {node.name for node in found} == {f'n{number}' for number in range(10)}
+
+
+def test_a_token_replaces_the_one_before():
+    make()
+    node = nodes.set_token('n1', 'hash1', 'id1', clock=lambda: 2000.0)
+    assert (node.token_hash, node.token_id, node.token_issued_at) == ('hash1', 'id1', 2000.0)
+    assert nodes.set_token('n1', 'hash2', 'id2').token_id == 'id2'
+    assert nodes.get('n1').token_hash == 'hash2'
+
+
+def test_a_token_can_be_taken_away_also_when_there_is_none():
+    make()
+    nodes.set_token('n1', 'hash', 'id')
+    for _ in range(2):
+        node = nodes.clear_token('n1')
+        assert (node.token_hash, node.token_id, node.token_issued_at) == (None, None, None)
+    assert nodes.clear_token('n2') is None
+    assert nodes.set_token('n2', 'hash', 'id') is None
+
+
+def test_token_ids_tell_no_token_from_no_node(monkeypatch):
+    monkeypatch.setattr(nodes, 'CHUNK', 2)
+    made = [make(f'n{number}') for number in range(5)]
+    nodes.set_token('n1', 'hash', 'id')
+    gone = str(uuid.uuid4())
+    found = nodes.token_ids([node.uuid for node in made] + [gone])
+    assert found == {node.uuid: ('id' if node.name == 'n1' else None) for node in made}
+
+
+def test_what_the_owner_records_needs_its_epoch():
+    node = make()
+    epoch = nodes.claim(node.uuid, INC, None, 0)
+    assert nodes.set_sol_holder(node.uuid, INC, epoch, f'{INC} 10.0.0.2:40000')
+    assert not nodes.set_sol_holder(node.uuid, INC, epoch - 1, 'foreign')
+    assert not nodes.set_sol_holder(node.uuid, OTHER, epoch, 'foreign')
+    assert nodes.get('n1').sol_holder == f'{INC} 10.0.0.2:40000'
+    assert nodes.release(node.uuid, INC, epoch)
+    assert not nodes.set_sol_holder(node.uuid, INC, epoch, 'foreign')
+    assert nodes.get('n1').sol_holder == f'{INC} 10.0.0.2:40000'
+
+
+def test_deferred_work_is_kept_until_it_is_done_or_given_up():
+    node = make()
+    epoch = nodes.claim(node.uuid, INC, None, 0)
+    assert nodes.set_target(node.uuid, INC, epoch, 'on', 5000.5, 'soft power cycle', 'call')
+    kept = nodes.get('n1')
+    assert (kept.target_power_state, kept.target_until) == ('on', 5000.5)
+    assert (kept.target_reason, kept.target_call_id) == ('soft power cycle', 'call')
+    assert not nodes.clear_target(node.uuid, OTHER, epoch)
+    assert nodes.clear_target(node.uuid, INC, epoch, 'the node\0 did not go off')
+    given_up = nodes.get('n1')
+    assert (given_up.target_power_state, given_up.target_until) == (None, None)
+    assert given_up.last_error == 'the node did not go off'
+    assert nodes.set_target(node.uuid, INC, epoch, 'on', 6000.0, 'again', 'call2')
+    assert nodes.get('n1').last_error is None
+
+
+def test_refused_credentials_stay_refused_until_an_operator_says_so():
+    node = make()
+    assert nodes.refuse_credentials(node.uuid, 'wrong password', clock=lambda: 3000.0)
+    refused = nodes.get('n1')
+    assert (refused.credentials_refused, refused.credentials_refused_at) == (
+        'wrong password',
+        3000.0,
+    )
+    assert nodes.retry_credentials('n1')
+    assert nodes.get('n1').credentials_refused is None
+    assert not nodes.retry_credentials('n2')
+    assert not nodes.refuse_credentials(str(uuid.uuid4()), 'x')
+
+
+def test_only_what_is_still_sealed_as_before_is_replaced():
+    node = make()
+    assert nodes.reseal(node.uuid, 'sealed', 'anew', 'key2')
+    assert not nodes.reseal(node.uuid, 'sealed', 'late', 'key3')
+    assert (nodes.get('n1').sealed_info, nodes.get('n1').key_id) == ('anew', 'key2')
+
+
+def test_pages_cover_every_node_once():
+    made = [make(f'n{number}') for number in range(7)]
+    seen = []
+    last = 0
+    while page := nodes.page(last, 3):
+        assert len(page) <= 3
+        seen += [node for _, node in page]
+        last = page[-1][0]
+    assert seen == made
+
+
+def test_groups_are_counted():
+    for number, group in enumerate(['', '', 'rack1']):
+        make(f'n{number}', group)
+    assert nodes.groups() == {'': 2, 'rack1': 1}
+
+
+def test_claimable_is_what_no_live_conductor_owns():
+    free, live, dead, _, _ = (
+        make('free'),
+        make('live'),
+        make('dead'),
+        make('other group', 'rack1'),
+        make('other driver', driver='ipmi'),
+    )
+    nodes.claim(live.uuid, INC, None, 0)
+    nodes.claim(dead.uuid, OTHER, None, 0)
+
+    def names(*arguments, **kwargs):
+        return [node.name for node in nodes.claimable('', ['mock'], *arguments, **kwargs)]
+
+    assert names([INC], 10) == ['free', 'dead']
+    assert names([], 10) == ['free', 'live', 'dead']
+    assert names([INC], 1) == ['free']
+    assert names([INC], 1, after_id=free.id) == ['dead']
+    assert nodes.claimable('', [], [INC], 10) == []
+
+
+def test_releasing_all_leaves_others_alone():
+    for number in range(3):
+        nodes.claim(make(f'n{number}').uuid, INC, None, 0)
+    other = make('other')
+    nodes.claim(other.uuid, OTHER, None, 0)
+    assert nodes.release_all(INC) == 3
+    assert nodes.owned_by(INC) == []
+    assert [node.name for node in nodes.owned_by(OTHER)] == ['other']
+    assert [node.owner_epoch for _, node in nodes.page(0, 10)] == [1, 1, 1, 1]
+
+
+def test_a_node_does_not_show_its_secrets():
+    make()
+    node = nodes.set_token('n1', 'thehash', 'theid')
+    for shown in (repr(node), str(node), f'{node}'):
+        assert 'thehash' not in shown
+        assert 'sealed' not in shown
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        node.owner = INC

@@ -1,0 +1,81 @@
+"""The algebra of claim and release, for any order of calls from any number of conductors."""
+
+import uuid
+
+import hypothesis
+from hypothesis import strategies as st
+
+from obmd.db import nodes
+
+CONDUCTORS = ['a' * 32, 'b' * 32, 'c' * 32]
+
+_who = st.sampled_from(range(len(CONDUCTORS)))
+_steps = st.lists(
+    st.tuples(st.sampled_from(['look', 'claim', 'release', 'record', 'release_all']), _who),
+    max_size=30,
+)
+
+
+def make():
+    name = str(uuid.uuid4())
+    return nodes.create(name, 'mock', '', 'sealed', 'key', '', name)
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(_steps)
+def test_there_is_one_owner_at_most_and_epochs_only_grow(database, steps):
+    """Each conductor acts on what it saw last, however old that is."""
+    node = make()
+    seen = dict.fromkeys(range(len(CONDUCTORS)), (None, 0))
+    believes = {}
+    owner, epoch = None, 0
+    for step, who in steps:
+        mine = CONDUCTORS[who]
+        if step == 'look':
+            row = nodes.get_by_uuid(node.uuid)
+            seen[who] = (row.owner, row.owner_epoch)
+        elif step == 'claim':
+            new = nodes.claim(node.uuid, mine, *seen[who])
+            assert (new is not None) == (seen[who] == (owner, epoch))
+            if new is not None:
+                assert new > epoch
+                owner, epoch = mine, new
+                believes[who] = new
+        elif step == 'release':
+            released = nodes.release(node.uuid, mine, believes.get(who, 0))
+            assert released == (owner == mine and epoch == believes.get(who))
+            owner = None if released else owner
+        elif step == 'release_all':
+            assert nodes.release_all(mine) == (owner == mine)
+            owner = None if owner == mine else owner
+        else:
+            recorded = nodes.set_sol_holder(node.uuid, mine, believes.get(who, 0), mine)
+            assert recorded == (owner == mine and epoch == believes.get(who))
+        row = nodes.get_by_uuid(node.uuid)
+        assert (row.owner, row.owner_epoch) == (owner, epoch)
+    nodes.delete(node.name)
+
+
+def test_a_claim_that_was_seen_too_early_fails(database):
+    node = make()
+    first = nodes.claim(node.uuid, CONDUCTORS[0], None, 0)
+    assert nodes.claim(node.uuid, CONDUCTORS[1], None, 0) is None
+    second = nodes.claim(node.uuid, CONDUCTORS[1], CONDUCTORS[0], first)
+    assert second == first + 1
+    assert not nodes.release(node.uuid, CONDUCTORS[0], first)
+    assert nodes.get_by_uuid(node.uuid).owner == CONDUCTORS[1]
+
+
+def test_an_owner_that_comes_back_needs_a_new_epoch(database):
+    node = make()
+    epoch = nodes.claim(node.uuid, CONDUCTORS[0], None, 0)
+    assert nodes.release(node.uuid, CONDUCTORS[0], epoch)
+    assert nodes.claim(node.uuid, CONDUCTORS[0], None, 0) is None
+    assert nodes.claim(node.uuid, CONDUCTORS[0], None, epoch) == epoch + 1
+
+
+def test_a_node_that_is_gone_can_be_neither_claimed_nor_released(database):
+    node = make()
+    nodes.delete(node.name)
+    assert nodes.claim(node.uuid, CONDUCTORS[0], None, 0) is None
+    assert not nodes.release(node.uuid, CONDUCTORS[0], 0)
