@@ -11,8 +11,9 @@ from oslo_config import generator
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'obmd'
 
-#: the rooms from the ground up; a room imports only from its own floor and from those below
-FLOORS = ('conf', 'common', 'db', 'streams', 'drivers', 'conductor', 'api', 'cmd')
+#: the modules beside the rooms, then the rooms from the lowest up; a room imports only from its own floor and from those below
+GROUND = 'obmd'
+FLOORS = (GROUND, 'conf', 'common', 'db', 'streams', 'drivers', 'conductor', 'api', 'cmd')
 #: rooms that stand aside, and the only rooms that they enter
 ASIDE = {'testing': {'testing', 'common'}, 'client': {'client'}, 'web': {'web'}}
 #: who may enter a room that stands aside
@@ -52,11 +53,14 @@ def imports(path):
 
 
 def room_of(dotted):
-    """``obmd.db.nodes.Node`` is in ``db``; None outside of obmd's rooms."""
+    """``obmd.db.nodes.Node`` is in ``db``; None outside of obmd's rooms.
+
+    A module beside the rooms (``obmd.version``) is the ground that all stand on.
+    """
     parts = dotted.split('.')
     if parts[0] != 'obmd' or len(parts) < 2:
         return None
-    return parts[1]
+    return GROUND if (PACKAGE / f'{parts[1]}.py').exists() else parts[1]
 
 
 def forbidden(room, other):
