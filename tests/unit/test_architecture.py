@@ -11,7 +11,8 @@ from oslo_config import generator
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'obmd'
 
-#: the modules beside the rooms, then the rooms from the lowest up; a room imports only from its own floor and from those below
+#: the modules beside the rooms, then the rooms from the lowest up; a room imports only from its
+#: own floor and from those below
 GROUND = 'obmd'
 FLOORS = (GROUND, 'conf', 'common', 'db', 'streams', 'drivers', 'conductor', 'api', 'cmd')
 #: rooms that stand aside, and the only rooms that they enter
