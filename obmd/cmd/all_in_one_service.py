@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from obmd import version
 from obmd.api import app
+from obmd.api import operations
 from obmd.cmd import demo
 from obmd.cmd import obmd_settings
 from obmd.cmd import serve as parts
@@ -93,13 +94,13 @@ class _AllInOne:
         self._demo_error = 'the simulated BMCs are starting' if with_demo else None
         self._conductor_api = rpcapi.ConductorAPI(self._bus, self._router, self._conductor.tickets)
         self._app = app.make_app(
-            app.Services(
+            operations.Services(
                 conductor_api=self._conductor_api,
                 router=self._router,
                 public_key=public_key,
                 admin_hash=admin_hash,
                 local=True,
-                readiness=[self._demo_ready] if with_demo else [],
+                readiness=(self._demo_ready,) if with_demo else (),
             )
         )
 
@@ -157,7 +158,8 @@ class _AllInOne:
         return True
 
     def _demo_ready(self):
-        return self._demo_error
+        if self._demo_error is not None:
+            raise errors.Unavailable(self._demo_error, retry_after=1)
 
 
 def _demo_nodes():
