@@ -57,6 +57,9 @@ class Bus:
     def __init__(self, pool=None):
         for group, options in messaging_opts.list_opts():
             CONF.register_opts(options, group=group)
+        # A broker that is gone without a word (oslo.messaging's default: 60) is noticed in time
+        # for callers to get an answer.
+        CONF.set_default('heartbeat_timeout_threshold', 10, 'oslo_messaging_rabbit')
         if pool is not None:
             CONF.set_default('executor_thread_pool_size', pool)
             # A call that waits for the pool in this process's memory does not expire; at the

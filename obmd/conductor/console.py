@@ -67,6 +67,8 @@ class Console:
         self._uniform = uniform
         self._always = CONF.console.capture == 'always' and not live.driver.always_on_demand
         self._ring = ring.Ring(CONF.console.ring_size, secrets.token_hex(8))
+        # What comes from now on is later than the issue of the token in the row.
+        self._ring.set_barrier(live.token_id)
         self._lock = threading.Lock()
         self._viewers = set()
         self._attempt = None

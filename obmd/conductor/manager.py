@@ -184,6 +184,7 @@ def close(live, reason, deadline=None, deactivate=True):
     """Give back all that is held for a node: viewers, SOL, the BMC's session."""
     deadline = deadline or Deadline(CONF.conductor.stop_timeout)
     live.drop_target()
+    live.abort(errors.Unavailable(reason, live.name, 1))
     live.console.close(deadline, reason, deactivate)
     live.driver.close(deadline)
 

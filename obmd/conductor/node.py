@@ -26,6 +26,7 @@ class LiveNode:
     """A node that this conductor owns.
 
     :param row: ``obmd.db.nodes.Node`` as of the claim.
+    :ivar token_id: str or None, the node's token when it was claimed.
     :param driver: an instance of the node's driver.
     :param make_console: called with this node, gives its :class:`obmd.conductor.console.Console`.
     :param incarnation: of this conductor's start; with ``epoch`` it guards every write to the row.
@@ -38,6 +39,7 @@ class LiveNode:
         self.incarnation = incarnation
         self.driver = driver
         self.sol_holder = row.sol_holder
+        self.token_id = row.token_id
         self._capabilities = base.capabilities(type(driver))
         self._refused = row.credentials_refused
         self._aborted = None

@@ -164,13 +164,10 @@ class Conductor:
     def stop(self):
         """Give everything back within ``[conductor] stop_timeout``."""
         deadline = Deadline(CONF.conductor.stop_timeout)
-        going = errors.Unavailable('obmd is stopping', retry_after=5)
         self._stopping = True
-        self.manager.stop(going)
+        self.manager.stop(errors.Unavailable('obmd is stopping', retry_after=5))
         self._observer.stop()
         self._revocation.stop()
-        for live in self._holdings:
-            live.abort(going)
         self._close_all(deadline)
         self._heartbeat.stop()
         try:
