@@ -3,11 +3,11 @@
 import os
 import sys
 import time
-from uuid import uuid4
 
 from obmd import version
 from obmd.api import app
 from obmd.api import operations
+from obmd.api import registration
 from obmd.cmd import demo
 from obmd.cmd import obmd_settings
 from obmd.cmd import serve as parts
@@ -15,7 +15,6 @@ from obmd.cmd import startup
 from obmd.common import errors
 from obmd.common import listening
 from obmd.common import rpc
-from obmd.common import secrets
 from obmd.common import threads
 from obmd.common.deadline import Deadline
 from obmd.conductor import membership
@@ -171,15 +170,11 @@ def _demo_nodes():
 
 def _register(described, public_key):
     """Register a simulated BMC; one that listens elsewhere than before is registered anew."""
-    name, info = described['name'], described['info']
-    driver_name, driver = registry.resolve(described['type'])
-    info = driver.normalise(info)
-    address = driver.address(info)
+    name, type_, info = described['name'], described['type'], described['info']
     known = nodes.get(name)
-    if known is not None and known.address == address and known.key_id == public_key.key_id:
-        return
     if known is not None:
+        _, _, address = registration.check(type_, info)
+        if known.address == address and known.key_id == public_key.key_id:
+            return
         nodes.delete(name)
-    uuid = str(uuid4())
-    sealed, key_id = secrets.seal_info(public_key, uuid, driver_name, address, info)
-    nodes.create(name, driver_name, address, sealed, key_id, CONF.conductor.group, uuid)
+    registration.register(public_key, name, type_, info, CONF.conductor.group)
