@@ -7,6 +7,7 @@ does; each waits no longer than its own deadline.
 
 import collections
 import logging
+import weakref
 
 from obmd.common import errors
 from obmd.common import threads
@@ -32,7 +33,7 @@ PROOF = 0.8
 #: what a BMC answers: completion code (int), data (bytes), the session it came on, words (str)
 Answer = collections.namedtuple('Answer', 'code data session words')
 
-_admissions = {}
+_admissions = weakref.WeakKeyDictionary()
 
 
 def admission(reactor):
@@ -288,6 +289,7 @@ class Bmc:
 
     def stalled(self, session):
         self._admission.leave(session)
+        self._end_idle_login()
 
     def ready(self, session):
         self._admission.leave(session)

@@ -50,12 +50,12 @@ def _tail(bmc, deadline, limit):
 
 def _walk(bmc, deadline, record_id):
     records, seen = [], set()
-    while record_id != LAST and record_id not in seen:
-        seen.add(record_id)
+    while record_id != LAST:
         entry = _entry(bmc, deadline, record_id)
-        if entry is None:
+        if entry is None or entry[1][:2] in seen:
             break
         record_id = entry[0]
+        seen.add(entry[1][:2])
         records.append(entry[1])
     return records
 

@@ -4,8 +4,8 @@
 pyghmi's class does in a login stays pyghmi's (``_send_rakp1`` and so on); who reads, who waits,
 what is sent again and what a refusal means is said here.
 
-``PYGHMI`` lists every private name that is replaced or called; a test compares them with the
-installed pyghmi.
+``REPLACED``, ``CALLED`` and ``READ`` list every private name of pyghmi that is used; a test
+compares them with the installed one.
 
 Sections and tables are those of the IPMI 2.0 specification.
 """
@@ -51,6 +51,32 @@ CALLED = {
     'send_payload': '(self, payload=(), payload_type=None, retry=True, delay_xmit=None, '
     'needskeepalive=False, timeout=None)',
 }
+#: attributes that pyghmi's methods and ours both read or write
+READ = (
+    'attemptedhash',
+    'authtype',
+    'currhashlen',
+    'currhashlib',
+    'ipmicallback',
+    'ipmiversion',
+    'lastpayload',
+    'localsid',
+    'logged',
+    'logging',
+    'nameonly',
+    'netpacket',
+    'pendingpayloads',
+    'privlevel',
+    'request_entry',
+    'rmcptag',
+    'seqlun',
+    'sequencenumber',
+    'sessioncontext',
+    'sessionid',
+    'sockaddr',
+    'sol_handler',
+    'timeout',
+)
 PYGHMI_VERSION = '1.6.19'
 
 #: seconds before a packet is sent again: the first pause (up to twice that, at random), what it
@@ -246,12 +272,14 @@ class Rmcp(pyghmi_session.Session):
         self.request(6, 0x3B, (self.privlevel,), self._got_priv_level)
 
     def _got_priv_level(self, response):
-        code = response['code']
+        code, data = response['code'], response['data']
         if code in (0x80, 0x81) and self.autopriv and self.privlevel == ADMINISTRATOR:
             self.privlevel = OPERATOR
             self._req_priv_level()
         elif code:
             self._fail(errors.BmcRefused, f'privilege level refused: {verdict(response)}')
+        elif data and data[0] & 0x0F < self.privlevel and not self.autopriv:
+            self._fail(errors.BmcRefused, f'it grants privilege level {data[0] & 0x0F} only')
         else:
             self.logging = False
             self.owner.ready(self)
@@ -307,8 +335,10 @@ class Rmcp(pyghmi_session.Session):
     def _timedout(self):
         if self.logging and self.sessioncontext is not None:
             if self.reactor.now() - self._opened_at > STALL:
+                self._initsession()
                 self.owner.stalled(self)
-                self.login()
+                if not self.broken:
+                    self._get_channel_auth_cap()
                 return
             if self.sessioncontext == 'OPENSESSION':
                 self._opens += 1
