@@ -1,6 +1,6 @@
 """The WSGI application: Pecan, dispatching through the table in ``routes``.
 
-Pecan is given one root controller whose ``_route`` hook reads the table, a request class without
+Pecan is given one root controller whose ``_route`` reads the table, a request class without
 argument binding (``http.Request``), and one error hook.
 """
 
@@ -45,6 +45,15 @@ class _Errors(hooks.PecanHook):
 
 
 class _Application(core.ExplicitPecan):
+    """Pecan without what it does for pages: walking controllers by attribute, reading their
+    signatures (0.2 ms a request), binding arguments, rendering."""
+
+    def route(self, req, node, path):
+        return node._route(path.split('/')[1:], req)
+
+    def invoke_controller(self, controller, args, kwargs, state):
+        state.response = controller(*args)
+
     def get_args(self, state, all_params, remainder, argspec, im_self):
         return [state.request, state.response], [], {}
 

@@ -30,6 +30,9 @@ STATUS = {
     'credentials_refused': 502,
     'unavailable': 503,
     'not_owner': 503,
+    # the operator's to mend, and the reason says how
+    'key_missing': 500,
+    'seal_mismatch': 500,
     'bmc_silent': 504,
     'outcome_unknown': 504,
     'state_not_reached': 504,

@@ -8,6 +8,8 @@ from obmd.common import deadline
 from obmd.common import errors
 from obmd.conf import CONF
 from obmd.db import nodes
+from obmd.drivers import base
+from obmd.drivers import registry
 
 LOG = logging.getLogger(__name__)
 
@@ -73,6 +75,18 @@ def check_label(label):
     if label is None:
         raise errors.InvalidInput('a node name is 1 to 255 characters of UTF-8, none of them NUL')
     return label
+
+
+def check_capability(node, name):
+    """:returns: the node's driver class, or None when it is not enabled here: then the conductor
+    judges.
+
+    :raises Unsupported: the driver cannot do that.
+    """
+    driver = registry.enabled().get(node.driver)
+    if driver is not None and not issubclass(driver, base.CAPABILITIES[name]):
+        raise errors.Unsupported(f'the driver {node.driver} has no {name}', node.name)
+    return driver
 
 
 def call(method, node, *args, by_token=True, **kwargs):

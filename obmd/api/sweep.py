@@ -180,7 +180,10 @@ def _read_line(line):
     """:returns: (node name or None, kind of error or None)."""
     try:
         told = json.loads(line)
-        return told.get('node'), (told.get('error') or {}).get('kind')
-    except (ValueError, AttributeError):
-        LOG.error('a conductor answered a sweep with what is no line of one')
-        return None, None
+        name, kind = told['node'], told.get('error', {}).get('kind')
+        if isinstance(name, str):
+            return name, kind
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        pass
+    LOG.error('a conductor answered a sweep with what is no line of one')
+    return None, None

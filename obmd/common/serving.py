@@ -397,6 +397,7 @@ class Listener:
             LOG.exception('Request %s %s failed', environ['REQUEST_METHOD'], target)
             head, body = _internal_error()
         status, headers = head
+        number = environ.get('openstack.request_id', '-')
         if getattr(body, 'is_stream', False):
             sent = self._stream(environ, protocol, status, headers, body)
             wsgi.WSGI_LOCAL.already_handled = True
@@ -411,13 +412,14 @@ class Listener:
             sent = sum(map(len, body)) if hasattr(body, '__len__') else '-'
             start_response(status, headers)
         ACCESS.info(
-            '%s "%s %s" %s %s %.4f',
+            '%s "%s %s" %s %s %.4f %s',
             protocol.client_address[0],
             protocol.command,
             target,
             status[:3],
             sent,
             time.monotonic() - started,
+            number,
         )
         return body
 

@@ -59,6 +59,7 @@ def event_log(request, services):
     auth.admin(request, services.admin_hash)
     limit = http.number(request.query(), 'limit', EVENTS_DEFAULT, 1, EVENTS_MOST)
     node = operations.find(request.label)
+    operations.check_capability(node, 'event_log')
     events = operations.call(
         services.conductor_api.event_log,
         node,

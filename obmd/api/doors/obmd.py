@@ -88,7 +88,7 @@ def power_cycle(request, services):
     body = _fields(request.read_json())
     validation.check(body, schemas.POWER_CYCLE)
     force = bool((body or {}).get('force'))
-    _check_capability(node, 'power')
+    operations.check_capability(node, 'power')
     operations.call(services.conductor_api.power_cycle, node, force, operations.call_deadline())
     return http.Response()
 
@@ -105,7 +105,7 @@ def power_off(request, services):
 
 def _set_power(request, services, action):
     node = auth.node(request)
-    _check_capability(node, 'power')
+    operations.check_capability(node, 'power')
     operations.call(services.conductor_api.set_power, node, action, operations.call_deadline())
     return http.Response()
 
@@ -116,7 +116,7 @@ def boot_device(request, services):
     body = _fields(request.read_json(empty=False))
     validation.check(body, schemas.BOOT_DEVICE)
     device = (body or {}).get('bootdev') or ''
-    driver = _check_capability(node, 'boot_device')
+    driver = operations.check_capability(node, 'boot_device')
     legal = driver.boot_devices if driver is not None else None
     if legal is not None and device not in legal:
         raise errors.InvalidInput(f'bootdev must be one of: {", ".join(legal)}', node.name)
@@ -129,7 +129,7 @@ def boot_device(request, services):
 def power_status(request, services):
     """``GET /node/{id}/power_status``: 200 ``{"power_status": ...}``."""
     node = auth.node(request)
-    _check_capability(node, 'power')
+    operations.check_capability(node, 'power')
     status = operations.call(services.conductor_api.power_status, node, operations.call_deadline())
     return http.json_response({'power_status': status})
 
@@ -148,7 +148,7 @@ def console(request, services):
     takeover = query.get('takeover', 'false')
     if takeover not in ('true', 'false'):
         raise errors.InvalidInput('takeover must be true or false')
-    _check_capability(node, 'console')
+    operations.check_capability(node, 'console')
     release = _take_slot(services)
     try:
         offer = operations.call(
@@ -172,18 +172,6 @@ def _take_slot(services):
     services.slots.take()
     held = [services.slots.give]
     return lambda: held.pop()() if held else None
-
-
-def _check_capability(node, name):
-    """:returns: the node's driver class, or None when it is not enabled here: then the conductor
-    judges.
-
-    :raises Unsupported: the driver cannot do that.
-    """
-    driver = registry.enabled().get(node.driver)
-    if driver is not None and not issubclass(driver, base.CAPABILITIES[name]):
-        raise errors.Unsupported(f'the driver {node.driver} has no {name}', node.name)
-    return driver
 
 
 def _fields(body):
