@@ -7,3 +7,21 @@ warnings.filterwarnings('ignore', module='eventlet')
 import eventlet  # noqa: E402
 
 eventlet.monkey_patch()
+
+import pytest  # noqa: E402
+
+from tests.functional import services  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def rabbitmq():
+    """A broker for the whole run; who stops or pauses one starts his own."""
+    with services.RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def postgresql():
+    """A database server for the whole run, for tests that leave it as it was."""
+    with services.PostgreSQL() as server:
+        yield server
