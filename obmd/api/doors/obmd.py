@@ -8,9 +8,9 @@ import re
 
 from obmd.api import auth
 from obmd.api import delivery
-from obmd.api import groups
 from obmd.api import http
 from obmd.api import operations
+from obmd.api import registration
 from obmd.api import validation
 from obmd.api.schemas import obmd as schemas
 from obmd.common import deadline
@@ -19,7 +19,6 @@ from obmd.common import secrets
 from obmd.conf import CONF
 from obmd.db import nodes
 from obmd.drivers import base
-from obmd.drivers import registry
 
 _CURSOR = re.compile('[0-9A-Za-z_-]{1,64}:[0-9]{1,19}')
 #: bytes; a ring has far less, and what is asked for beyond it is all there is
@@ -35,17 +34,7 @@ def register(request, services):
     label = operations.check_label(request.label)
     body = _fields(request.read_json(empty=False))
     validation.check(body, schemas.REGISTER)
-    type_, driver = registry.resolve(body['type'])
-    info = body['info']
-    validation.check(info, driver.schema, 'info')
-    info = driver.normalise(info)
-    address = driver.address(info)
-    if len(address) > 255 or not address.isprintable():
-        raise errors.InvalidInput('the address in info is not one')
-    group = body['group'] if 'group' in body else groups.group_of(address)
-    uuid = secrets.new_id()
-    sealed, key_id = secrets.seal_info(services.public_key, uuid, type_, address, info)
-    nodes.create(label, type_, address, sealed, key_id, group, uuid)
+    registration.register(services.public_key, label, body['type'], body['info'], body.get('group'))
     return http.Response()
 
 

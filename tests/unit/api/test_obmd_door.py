@@ -6,9 +6,9 @@ import json
 import pytest
 from nacl import public as nacl
 
-from obmd.api.doors import obmd as door
 from obmd.common import errors
 from obmd.db import nodes
+from obmd.drivers import registry
 from tests.unit.api.conftest import error
 from tests.unit.api.conftest import offer
 
@@ -323,7 +323,7 @@ class TestWhatADriverCannot:
     def test_is_left_to_the_conductor_when_the_driver_is_not_enabled_here(
         self, api, node, monkeypatch
     ):
-        monkeypatch.setattr(door.registry, 'enabled', dict)
+        monkeypatch.setattr(registry, 'enabled', dict)
         api.app.get(f'/node/n1/power_status?token={node}', status=200)
 
 
