@@ -13,6 +13,11 @@ import pytest  # noqa: E402
 from tests.functional import services  # noqa: E402
 
 
+def pytest_configure(config):
+    # of eventlet about subprocess: the child execs at once
+    config.addinivalue_line('filterwarnings', 'ignore:Using fork:DeprecationWarning')
+
+
 @pytest.fixture(scope='session')
 def rabbitmq():
     """A broker for the whole run; who stops or pauses one starts his own."""
