@@ -29,6 +29,10 @@ class Ring:
     @property
     def start(self):
         """Offset of the oldest byte that is still here."""
+        with self._lock:
+            return self._start()
+
+    def _start(self):
         return self.end - len(self._buffer)
 
     def append(self, chunk):
@@ -36,17 +40,20 @@ class Ring:
         if not chunk:
             return
         with self._lock:
-            kept = chunk[-self._size :]
-            position = (self.end + len(chunk) - len(kept)) % self._size
-            first = self._size - position
-            # Slice assignment beyond the end of a bytearray extends it.
-            self._buffer[position : position + len(kept)] = kept[:first]
-            if len(kept) > first:
-                self._buffer[: len(kept) - first] = kept[first:]
-            self.end += len(chunk)
+            for low in range(0, len(chunk), self._size):
+                self._put(chunk[low : low + self._size])
             bells = list(self._bells)
         for bell in bells:
             bell()
+
+    def _put(self, piece):
+        position = self.end % self._size
+        first = self._size - position
+        # Slice assignment beyond the end of a bytearray extends it.
+        self._buffer[position : position + len(piece)] = piece[:first]
+        if len(piece) > first:
+            self._buffer[: len(piece) - first] = piece[first:]
+        self.end += len(piece)
 
     def read(self, offset, limit):
         """What stands at ``offset``, at most ``limit`` bytes.
@@ -55,7 +62,7 @@ class Ring:
             ``offset`` and the first byte of ``data`` are gone.
         """
         with self._lock:
-            start = max(offset, self.start)
+            start = max(offset, self._start())
             stop = min(self.end, start + limit)
             if stop <= start:
                 return b'', start - offset
@@ -78,14 +85,18 @@ class Ring:
     def set_barrier(self, token_id):
         """A new token was issued: its holder, often a new tenant, sees nothing from before."""
         with self._lock:
-            if token_id != self._barrier_token:
-                self._barrier_token = token_id
-                self._barrier = self.end
+            self._set_barrier(token_id)
+
+    def _set_barrier(self, token_id):
+        if token_id != self._barrier_token:
+            self._barrier_token = token_id
+            self._barrier = self.end
 
     def oldest_for(self, token_id):
         """Offset behind which the holder of ``token_id`` may not read.
 
         A token that the ring was not told of starts now: its issue may have been missed.
         """
-        self.set_barrier(token_id)
-        return max(self._barrier, self.start)
+        with self._lock:
+            self._set_barrier(token_id)
+            return max(self._barrier, self._start())

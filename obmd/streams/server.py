@@ -5,6 +5,7 @@ all that a caller shows; it never reaches a log.
 """
 
 import json
+import math
 
 from obmd.common import errors
 
@@ -33,14 +34,14 @@ def make_app(tickets):
             stream, headers = tickets.redeem(path[len(PREFIX) :])
         except errors.ObmdError as error:
             status = _STATUS.get(error.kind, '500 Internal Server Error')
-            return _refuse(start_response, status, error.kind, error.reason)
+            return _refuse(start_response, status, error.kind, error.reason, error.retry_after)
         start_response('200 OK', list(headers.items()))
         return stream
 
     return app
 
 
-def _refuse(start_response, status, kind, reason):
+def _refuse(start_response, status, kind, reason, retry_after=None):
     body = json.dumps({'error': {'kind': kind, 'reason': reason}}).encode() + b'\n'
     headers = [
         ('Content-Type', 'application/json'),
@@ -49,5 +50,7 @@ def _refuse(start_response, status, kind, reason):
     ]
     if status.startswith('405'):
         headers.append(('Allow', 'GET'))
+    if retry_after is not None:
+        headers.append(('Retry-After', str(math.ceil(retry_after))))
     start_response(status, headers)
     return [body]

@@ -58,8 +58,8 @@ class ConsoleStream(Stream):
     """A viewer of a console.
 
     :param reader: :class:`obmd.streams.readers.Reader`.
-    :param guard: object with ``allows(stream, timeout) -> bool`` saying whether the stream's
-        token was checked recently enough for one more byte; may wait for a check.
+    :param guard: object with ``allows(stream) -> bool`` saying whether the stream's token was
+        checked recently enough for one more byte; may wait for a check.
     :param node_uuid, token_id: what the guard checks.
     :param line_chunks: yield one line at a time.
     """
@@ -73,19 +73,31 @@ class ConsoleStream(Stream):
         self._guard = guard
         self._line_chunks = line_chunks
         self._lines = collections.deque()
+        self._rest = b''
+
+    @property
+    def lost(self):
+        """Bytes that the ring had overwritten before this viewer took them."""
+        return self._reader.lost
 
     def __next__(self):
         while self.ended is None:
-            chunk = self._lines.popleft() if self._lines else self._reader.read(IDLE)
+            chunk = self._lines.popleft() if self._lines else self._read()
             if not chunk:
                 continue
             if self.ended is not None or not self._guard.allows(self):
                 break
-            if self._line_chunks and chunk.count(b'\n') > 1:
-                self._lines.extend(chunk.splitlines(keepends=True))
-                chunk = self._lines.popleft()
             return chunk
         raise StopIteration
+
+    def _read(self):
+        chunk = self._reader.read(IDLE)
+        if not self._line_chunks:
+            return chunk
+        # A line that the reader cut, or that is not there whole yet, waits for its end.
+        *lines, self._rest = (self._rest + chunk).split(b'\n')
+        self._lines.extend(line + b'\n' for line in lines)
+        return self._lines.popleft() if self._lines else b''
 
     def _wake(self):
         self._reader.close()
@@ -116,17 +128,18 @@ class LineStream(Stream):
     def __next__(self):
         while self.ended is None:
             self._bell.clear()
+            # Asked before the lines: the last of them is put before the finish.
+            finished = self._finished
             if self._lines:
                 return self._take()
-            if self._finished:
+            if finished:
                 self.end('finished')
                 break
             self._bell.wait(IDLE)
         raise StopIteration
 
     def _take(self):
-        lines, self._lines = self._lines, collections.deque()
-        return b''.join(lines)
+        return b''.join(self._lines.popleft() for _ in range(len(self._lines)))
 
     def _wake(self):
         self._bell.set()
