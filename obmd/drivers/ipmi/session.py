@@ -81,7 +81,7 @@ PYGHMI_VERSION = '1.6.19'
 
 #: seconds before a packet is sent again: the first pause (up to twice that, at random), what it
 #: grows by, and the longest
-RETRY, RETRY_GROWTH, RETRY_MAX = 0.4, 1.6, 3.0
+RETRY, RETRY_GROWTH, RETRY_MAX = 0.25, 1.4, 1.5
 #: logins begun anew because the BMC does not know a session any more
 RESTARTS = 5
 #: seconds that a BMC may stall in the middle of a login before it begins anew, at the first packet
