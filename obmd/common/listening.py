@@ -138,7 +138,10 @@ def reserve(address):
     probe = bind(address)
     bound = (address[0], probe.getsockname()[1])
     probe.close()
-    return bind(bound, reuse_port=True, listen=False)
+    reservation = bind(bound, reuse_port=True, listen=False)
+    # with it, Linux would let another process listen where nobody listens yet
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return reservation
 
 
 def raise_file_limit():
