@@ -28,7 +28,8 @@ class ObmdError(Exception):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        _by_kind[cls.kind] = cls
+        # A driver's own error of a known kind is that kind to everybody else.
+        _by_kind.setdefault(cls.kind, cls)
 
     def to_wire(self):
         """:returns: dict with ``kind``, ``reason`` and, where known, ``node``, ``retry_after``."""

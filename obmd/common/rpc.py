@@ -161,7 +161,13 @@ class _LocalClient:
         return _open(self._dispatch(server, method, args))
 
     def tell(self, server, method, **args):
-        threads.spawn(self._dispatch, server, method, args)
+        threads.spawn(self._cast, server, method, args)
+
+    def _cast(self, server, method, args):
+        try:
+            self._dispatch(server, method, args)
+        except errors.Unavailable as error:
+            LOG.warning('%s could not be told: %s', method, error.reason)
 
     def _dispatch(self, server, method, args):
         dispatcher = self._dispatchers.get((self._topic, server))

@@ -16,6 +16,7 @@ LOG = logging.getLogger(__name__)
 _start_native = _thread.start_new_thread
 native_sleep = time.sleep
 native_write = os.write
+native_open = os.open
 
 
 def spawn(function, *args):
