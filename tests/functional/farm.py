@@ -9,7 +9,8 @@ One farm process owns
     (JSON inventory on stdout once every BMC answers; SIGTERM or SIGINT ends all)
 
 Tests and benchmarks use :class:`Farm`.  With ``--control`` the farm reads ``start NAME`` lines on
-stdin and answers ``started NAME PID``: a BMC that a test has killed comes back.
+stdin and answers ``started NAME PID``: a BMC that a test has killed comes back; at a line
+``burst BYTES`` every console prints that much.
 """
 
 import argparse
@@ -117,6 +118,11 @@ class Farm:
             raise RuntimeError(f'{bmc["name"]} did not start: {word} {name}')
         bmc['pid'] = int(pid)
 
+    def burst(self, size):
+        """Every BMC begins to print ``size`` bytes on its console, as fast as SOL takes them."""
+        self._process.stdin.write(f'burst {size}\n')
+        self._process.stdin.flush()
+
     def read(self, bmc, name):
         """:returns: str, a file of the BMC: ``power``, ``boot``, ``identify`` or ``log``."""
         with open(os.path.join(bmc['dir'], name)) as f:
@@ -191,13 +197,18 @@ def _listen(fifo, bmcs):
 
 
 async def _control(bmcs, args):
-    """Serve ``start NAME`` lines from stdin."""
+    """Serve ``start NAME`` and ``burst BYTES`` lines from stdin."""
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
     by_name = {b.name: b for b in bmcs}
+    bursts = set()  # a task that nobody holds may be collected
     while line := await reader.readline():
-        bmc = by_name[line.split()[1].decode()]
+        word, value = line.decode().split()
+        if word == 'burst':
+            bursts |= {asyncio.create_task(b.burst(int(value))) for b in bmcs}
+            continue
+        bmc = by_name[value]
         bmc.proc.wait(5)
         bmc.spawn(args)
         missing = await wait_ready([bmc], 10)

@@ -207,6 +207,14 @@ class Bmc:
             if w.transport.get_write_buffer_size() < 65536:
                 w.write(data)
 
+    async def burst(self, size, piece=512, pause=0.2):
+        """Print ``size`` bytes, a piece at a time: ipmi_sim drops what SOL does not take."""
+        line = f'{self.name} burst '.encode().ljust(62, b'.') + b'\r\n'
+        for _ in range(0, size, piece):
+            for w in self.writers:
+                w.write(line * (piece // len(line)))
+            await asyncio.sleep(pause)
+
     async def serve_tty(self):
         await asyncio.start_server(self._on_tty, self.tty_host, self.tty_port)
 
