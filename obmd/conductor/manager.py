@@ -84,8 +84,7 @@ class Manager:
     def open_console(self, _context, call, token_id, replay, cursor, takeover):
         live = self._live(call)
         live.require('console')
-        if len(self._revocation) >= CONF.console.max_viewers:
-            raise errors.Unavailable('this conductor serves too many viewers', live.name, 5)
+        self._require_room(live)
         cursor = readers.parse_cursor(cursor) if cursor is not None else None
         deadline = Deadline(call['timeout']).within(CONF.console.connect_timeout)
         stream, headers = live.console.watch(token_id, replay, cursor, takeover, deadline)
@@ -95,11 +94,18 @@ class Manager:
         )
 
     def _redeem_console(self, live, stream, headers):
-        row = nodes.get_by_uuid(live.uuid)
-        if row is None or row.token_id != stream.token_id or stream.ended is not None:
-            stream.end('its token was revoked')
-            raise errors.Unauthorized('the token is not valid any more')
-        self._revocation.add(stream)
+        asked = self._revocation.now()
+        try:
+            row = nodes.get_by_uuid(live.uuid)
+            if row is None or row.token_id != stream.token_id:
+                raise errors.Unauthorized('the token is not valid any more')
+            self._require_room(live)
+        except errors.ObmdError:
+            stream.end('refused to its viewer')
+            raise
+        if stream.ended is not None:
+            raise errors.Unavailable(f'the console was closed: {stream.ended}', live.name, 1)
+        self._revocation.add(stream, asked)
         return stream, headers
 
     @rpc.answers
@@ -152,6 +158,10 @@ class Manager:
         if incarnation != self._incarnation:
             raise errors.NotOwner('the call was meant for an earlier start of this conductor')
 
+    def _require_room(self, live):
+        if len(self._revocation) >= CONF.console.max_viewers:
+            raise errors.Unavailable('this conductor serves too many viewers', live.name, 5)
+
     def _live(self, call, once=False):
         self._require_self(call['owner'])
         if call['timeout'] <= 0:
@@ -172,7 +182,11 @@ class Manager:
                 self._seen.popitem(last=False)
 
     def _ticket(self, opener, abandon, headers):
-        ticket = self._tickets.issue(opener, abandon)
+        try:
+            ticket = self._tickets.issue(opener, abandon)
+        except errors.ObmdError:
+            abandon()
+            raise
         return {
             'ticket': ticket,
             'url': f'{self._callback_url}{server.PREFIX}{ticket}',

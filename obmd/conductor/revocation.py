@@ -8,8 +8,8 @@ answer: then it may go on until the grace has passed.
 
 import logging
 import threading
-import time
 
+from obmd.common import clock
 from obmd.common import errors
 from obmd.common import threads
 from obmd.db import nodes
@@ -18,6 +18,7 @@ LOG = logging.getLogger(__name__)
 
 #: part of the interval after which the next check starts, so that its answer is there in time
 EARLY = 0.8
+_GONE = object()
 
 
 class Revocation:
@@ -36,7 +37,7 @@ class Revocation:
         watched,
         on_deleted,
         fetch=nodes.token_ids,
-        clock=time.monotonic,
+        clock=clock.boot_time,
     ):
         self._interval = interval
         self._grace = max(grace, interval)
@@ -45,8 +46,8 @@ class Revocation:
         self._fetch = fetch
         self._clock = clock
         self._streams = {}
+        self._count = 0
         self._lock = threading.Lock()
-        self._checked_at = float('-inf')
         self._failing = False
         self._wanted = threading.Event()
         self._round = threading.Condition()
@@ -54,7 +55,11 @@ class Revocation:
 
     def __len__(self):
         """Number of open streams."""
-        return sum(len(streams) for streams in self._streams.values())
+        return self._count
+
+    def now(self):
+        """:returns: float, seconds of the clock that checks are judged by."""
+        return self._clock()
 
     def start(self):
         threads.spawn(self._run)
@@ -63,11 +68,15 @@ class Revocation:
         self._stopped = True
         self._wanted.set()
 
-    def add(self, stream):
-        """Guard ``stream``, whose token was compared with the database just now."""
-        stream.checked_at = self._clock()
+    def add(self, stream, compared_at):
+        """Guard ``stream``.
+
+        :param compared_at: ``now()`` from just before its token was read from the database.
+        """
+        stream.checked_at = compared_at
         with self._lock:
             self._streams.setdefault(stream.node_uuid, set()).add(stream)
+            self._count += 1
         stream.on_end(lambda: self._forget(stream))
 
     def cut(self, node_uuid, token_id, reason='its token was revoked'):
@@ -80,11 +89,15 @@ class Revocation:
 
     def allows(self, stream):
         """May ``stream`` write one more byte?  Waits for a check when the last one is too old."""
+        began = self._clock()
         while stream.ended is None:
-            age = self._clock() - max(stream.checked_at, self._checked_at)
-            if age <= self._interval or (self._failing and age <= self._grace):
+            now = self._clock()
+            age = now - stream.checked_at
+            # A check that began after the byte came is good however long it took.
+            fresh = age <= self._interval or stream.checked_at >= began
+            if fresh or (self._failing and age <= self._grace):
                 return True
-            if self._failing:
+            if self._failing or now - began > self._grace:
                 stream.end('its token could not be checked')
                 break
             with self._round:
@@ -98,45 +111,65 @@ class Revocation:
         A stream opened while the answer was on its way is judged by the next check.
         """
         asked = self._clock()
-        uuids = list(self._watched())
+        with self._lock:
+            uuids = set(self._streams)
+        uuids.update(self._watched())
         try:
             tokens = self._fetch(uuids)
-        except errors.ObmdError as error:
-            LOG.warning('tokens cannot be checked: %s', error.reason)
-            self._failing = True
+        except Exception as error:
+            self._could_not_check(error)
+            tokens = None
         else:
-            self._failing = False
-            self._checked_at = asked
             self._judge(uuids, tokens, asked)
+            self._failing = False
         with self._round:
             self._round.notify_all()
+        if tokens is not None:
+            self._tell_deleted(uuids.difference(tokens))
 
     def _judge(self, uuids, tokens, asked):
-        for uuid in uuids:
-            if uuid not in tokens:
-                self._on_deleted(uuid)
+        for stream in self._open_streams():
+            if stream.checked_at > asked or stream.node_uuid not in uuids:
                 continue
-            with self._lock:
-                streams = [s for s in self._streams.get(uuid, ()) if s.checked_at <= asked]
-            for stream in streams:
-                if stream.token_id != tokens[uuid]:
-                    stream.end('its token was revoked')
+            if tokens.get(stream.node_uuid, _GONE) == stream.token_id:
+                stream.checked_at = asked
+            else:
+                stream.end('its token was revoked')
+
+    def _could_not_check(self, error):
+        if isinstance(error, errors.ObmdError):
+            LOG.warning('tokens cannot be checked: %s', error.reason)
+        else:
+            LOG.exception('the check of tokens failed')
+        self._failing = True
+        now = self._clock()
+        for stream in self._open_streams():
+            if now - stream.checked_at > self._grace:
+                stream.end('its token could not be checked')
+
+    def _tell_deleted(self, uuids):
+        for uuid in uuids:
+            try:
+                self._on_deleted(uuid)
+            except errors.ObmdError as error:
+                LOG.warning('a deleted node is not forgotten yet: %s', error.reason)
+                return
+
+    def _open_streams(self):
+        with self._lock:
+            return [stream for streams in self._streams.values() for stream in streams]
 
     def _forget(self, stream):
         with self._lock:
-            streams = self._streams.get(stream.node_uuid)
-            if streams:
-                streams.discard(stream)
-                if not streams:
-                    del self._streams[stream.node_uuid]
+            self._count -= 1
+            streams = self._streams[stream.node_uuid]
+            streams.discard(stream)
+            if not streams:
+                del self._streams[stream.node_uuid]
 
     def _run(self):
         while not self._stopped:
             self._wanted.wait(EARLY * self._interval)
             self._wanted.clear()
             if not self._stopped:
-                try:
-                    self.check()
-                except Exception:
-                    LOG.exception('the check of tokens failed')
-                    self._failing = True
+                self.check()
