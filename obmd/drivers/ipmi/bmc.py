@@ -47,12 +47,14 @@ class Bmc:
     """:param account: :class:`~obmd.drivers.ipmi.account.Account`.
 
     :ivar console: None, or who is told ``session_lost(session, error)`` when the session ends.
+    :ivar lost_sol: what ``sol`` keeps of a console whose session was lost.
     """
 
     def __init__(self, account, reactor=None):
         self.account = account
         self.reactor = reactor or reactor_module.get()
         self.console = None
+        self.lost_sol = None
         self._admission = admission(self.reactor)
         self._session = None
         self._login = None
@@ -140,16 +142,16 @@ class Bmc:
             waiter.throw(_copy(error))
 
     def close(self, deadline):
-        """Log out: the BMC has few sessions to give.  Never raises."""
-        for waiter in list(self._waiting):
-            waiter.throw(self.account.error(errors.Unavailable, 'the node is being let go'))
+        """Log out, for good: the BMC has few sessions to give.  Never raises."""
+        error = self.account.error(errors.Unavailable, 'the node is being let go')
+        self.abort(self._aborted or error)
         self._login_waiters.clear()
         if self._login is not None:
             login, self._login = self._login, None
             self._admission.leave(login)
             login.end()
         if self._session is not None:
-            self.drop(self._session, self.account.silent('the session is closed'))
+            self.drop(self._session, error)
 
     # -- one command ----------------------------------------------------------------------------
 
@@ -212,13 +214,16 @@ class Bmc:
         return self._session.sent_at + CONF.ipmi.min_interval - self.reactor.now()
 
     def _wait(self, waiter, seconds):
-        if self._aborted is not None:
-            raise _copy(self._aborted)
+        self._check()
         self._waiting.add(waiter)
         try:
             return waiter.wait(seconds)
         finally:
             self._waiting.discard(waiter)
+
+    def _check(self):
+        if self._aborted is not None:
+            raise _copy(self._aborted)
 
     # -- the session ----------------------------------------------------------------------------
 
@@ -227,6 +232,7 @@ class Bmc:
 
         :raises: BmcSilent, BmcRefused, CredentialsRefused.
         """
+        self._check()
         if self._session is not None:
             return self._session
         if self._refusal is not None:

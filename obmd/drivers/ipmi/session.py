@@ -4,8 +4,7 @@
 pyghmi's class does in a login stays pyghmi's (``_send_rakp1`` and so on); who reads, who waits,
 what is sent again and what a refusal means is said here.
 
-``REPLACED``, ``CALLED`` and ``READ`` list every private name of pyghmi that is used; a test
-compares them with the installed one.
+``pyghmi_pin`` lists every private name of pyghmi that is used.
 
 Sections and tables are those of the IPMI 2.0 specification.
 """
@@ -19,65 +18,6 @@ from pyghmi.ipmi.private import session as pyghmi_session
 from pyghmi.ipmi.private.util import get_ipmi_error
 
 from obmd.common import errors
-
-#: what of pyghmi's Session is replaced here: name -> signature
-REPLACED = {
-    '__new__': '(cls, bmc, userid, password, port=623, kg=None, onlogon=None, privlevel=None, '
-    'keepalive=True)',
-    '__init__': '(self, bmc, userid, password, port=623, kg=None, onlogon=None, privlevel=None, '
-    'keepalive=True)',
-    '_initsession': '(self)',
-    '_xmit_packet': '(self, retry=True, delay_xmit=None, timeout=None)',
-    '_timedout': '(self)',
-    '_mark_broken': '(self, error=None)',
-    '_req_priv_level': '(self)',
-    '_got_channel_auth_cap': '(self, response)',
-    '_got_rmcp_response': '(self, data)',
-    '_got_rakp2': '(self, data)',
-    '_got_rakp4': '(self, data)',
-    '_parse_ipmi_payload': '(self, payload)',
-    '_relog': '(self)',
-    'login': '(self)',
-    'logout': '(self, sessionok=True)',
-    'onlogon': '(self, parameter)',
-}
-#: what is called as it is
-CALLED = {
-    '_get_channel_auth_cap': '(self)',
-    '_open_rmcpplus_request': '(self)',
-    '_handle_ipmi_packet': '(self, data, sockaddr=None, qent=None)',
-    '_send_ipmi_net_payload': '(self, netfn=None, command=None, data=(), code=0, '
-    'bridge_request=None, retry=None, delay_xmit=None, timeout=None, rslun=0)',
-    'send_payload': '(self, payload=(), payload_type=None, retry=True, delay_xmit=None, '
-    'needskeepalive=False, timeout=None)',
-}
-#: attributes that pyghmi's methods and ours both read or write
-READ = (
-    'attemptedhash',
-    'authtype',
-    'currhashlen',
-    'currhashlib',
-    'ipmicallback',
-    'ipmiversion',
-    'lastpayload',
-    'localsid',
-    'logged',
-    'logging',
-    'nameonly',
-    'netpacket',
-    'pendingpayloads',
-    'privlevel',
-    'request_entry',
-    'rmcptag',
-    'seqlun',
-    'sequencenumber',
-    'sessioncontext',
-    'sessionid',
-    'sockaddr',
-    'sol_handler',
-    'timeout',
-)
-PYGHMI_VERSION = '1.6.19'
 
 #: seconds before a packet is sent again: the first pause (up to twice that, at random), what it
 #: grows by, and the longest
@@ -397,12 +337,16 @@ class Rmcp(pyghmi_session.Session):
         self.on_sol = on_sol
         self.sol_handler = self._sol_packet if on_sol else None
 
-    def say_goodbye(self):
-        """Close Session (section 22.19), unacknowledged, and :meth:`end`."""
+    def tell(self, netfn, command, data):
+        """Send a command once and listen to no answer."""
         if self.logged and not self.broken:
             self.give_up()
-            data = struct.pack('<I', self.sessionid)
-            self._send_ipmi_net_payload(6, 0x3C, data, retry=False)
+            self._send_ipmi_net_payload(netfn, command, data, retry=False)
+            self.give_up()
+
+    def say_goodbye(self):
+        """Close Session (section 22.19) without waiting, and :meth:`end`."""
+        self.tell(6, 0x3C, struct.pack('<I', self.sessionid))
         self.end()
 
     def end(self):

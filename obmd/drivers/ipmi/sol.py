@@ -23,6 +23,9 @@ _PROTECTED = 0xC0
 _ACTIVE_ELSEWHERE = 0x80
 #: status bit of a packet from the BMC: SOL deactivated or about to be, table 15-2
 _DEACTIVATED = 0x10
+#: seconds for which a session of ours that was lost may still hold SOL at the BMC (users report
+#: 30 to 60)
+_REMEMBERED = 120.0
 #: seconds after such a packet before the BMC is asked who holds SOL now: whoever took it
 #: activates after it has deactivated us
 _SETTLE = 0.3
@@ -64,18 +67,21 @@ class SolConsole(base.ConsoleHandle):
 
     def activate(self, deadline, takeover):
         """:raises ConsoleHeld: another client has it, and ``takeover`` is false or did not help."""
-        answer = self._activate(deadline)
-        if answer.code == _ACTIVE_ELSEWHERE and self._holder_now(deadline) == self._own:
-            answer = answer._replace(code=0)  # the answer to our first packet was lost
-        if answer.code == _ACTIVE_ELSEWHERE and takeover:
-            self._deactivate(deadline)
-            answer = self._activate(deadline)
+        answer, holder = self._activate(deadline), None
         if answer.code == _ACTIVE_ELSEWHERE:
-            raise self._held(self._holder_now(deadline), deadline)
+            holder = self._holder_now(deadline)
+            if holder == self._own:
+                answer = answer._replace(code=0)  # the answer to our first packet was lost
+            elif takeover or self._was_ours(holder):
+                self._deactivate(deadline)
+                answer = self._activate(deadline)
+        if answer.code == _ACTIVE_ELSEWHERE:
+            raise self._held(holder, deadline)
         if answer.code:
             raise self._bmc.account.error(errors.BmcRefused, f'no console: {answer.words}')
         # Whoever holds it now is us, however this BMC writes that down.
         self._holder = self._holder_now(deadline)
+        self._bmc.lost_sol = None
         if self._session is None or self._session.broken:
             raise self._bmc.account.silent()
         self._start()
@@ -112,6 +118,11 @@ class SolConsole(base.ConsoleHandle):
     def _own(self):
         return self._session.sessionid
 
+    def _was_ours(self, holder):
+        """A session that we lost may go on at the BMC, with nobody at its other end."""
+        ids, at = self._bmc.lost_sol or ((), 0.0)
+        return holder in ids and self._bmc.reactor.now() - at < _REMEMBERED
+
     def _holder_now(self, deadline):
         """:returns: int, id of the session that holds SOL, 0 for none, None if unknown."""
         limit = deadline.within(CONF.ipmi.probe_timeout)
@@ -125,7 +136,7 @@ class SolConsole(base.ConsoleHandle):
             request = bytes([0xFF]) + struct.pack('<I', holder)
             limit = deadline.within(CONF.ipmi.probe_timeout)
             try:
-                who = _address(
+                who = _client(
                     self._bmc.command(APPLICATION, GET_SESSION_INFO, request, deadline=limit)
                 )
             except errors.ObmdError:
@@ -142,8 +153,8 @@ class SolConsole(base.ConsoleHandle):
         if deactivate and active and not session.broken:
             try:
                 self._deactivate(deadline.within(CONF.ipmi.deadline))
-            except errors.ObmdError:
-                pass
+            except errors.ObmdError:  # nobody may wait any more: say it without waiting
+                session.tell(APPLICATION, DEACTIVATE_PAYLOAD, (*_SOL, 0, 0, 0, 0))
 
     def end(self):
         self._ended, self._active = True, False
@@ -244,12 +255,14 @@ class SolConsole(base.ConsoleHandle):
             GET_SESSION_INFO,
             request,
             CONF.ipmi.probe_timeout,
-            lambda answer: self._lost(self._held_by(_address(answer))),
+            lambda answer: self._lost(self._held_by(_client(answer))),
         )
 
     def session_lost(self, session, error):
         """The session under it has ended; :class:`Bmc` calls."""
         if session is self._session:
+            ids = {session.sessionid, self._holder} - {0, None}
+            self._bmc.lost_sol = (ids, self._bmc.reactor.now())
             self._lost(error)
 
     def _lost(self, error):
@@ -267,9 +280,11 @@ def _holder(answer):
     return struct.unpack_from('<I', answer.data)[0]
 
 
-def _address(answer):
-    """Get Session Info (section 22.20) of a session over LAN.  :returns: str, '' if not told."""
-    if answer is None or answer.code or len(answer.data) < 18:
+def _client(answer):
+    """Get Session Info (section 22.20).  :returns: str, who has that session, '' if not told."""
+    if answer is None or answer.code or len(answer.data) < 6:
         return ''
+    if len(answer.data) < 18:  # the part for LAN is missing
+        return f'another client (user id {answer.data[3] & 0x3F})'
     port = struct.unpack_from('<H', answer.data, 16)[0]
     return f'{ipaddress.IPv4Address(answer.data[6:10])}:{port}'

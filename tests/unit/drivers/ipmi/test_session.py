@@ -173,6 +173,7 @@ def test_session_ids_are_never_used_twice(rig):
     rig.reactor.random = random.Random(os.urandom(8)).random
     seen = set()
     for _ in range(20):
+        rig.client()
         seen.add(rig.call(*GET_DEVICE_ID).session.localsid)
         rig.bmc.close(rig.deadline())
     assert len(seen) == 20

@@ -228,3 +228,39 @@ def test_short_packets_harm_nothing(rig, sink, console, payload):
     rig.push(rig.fake.sol.seal(1, payload))
     rig.push(rig.fake.say(b'x') if not payload else rig.fake.sol.seal(1, b'\2\0\0\0x'))
     assert sink.text == b'x'
+
+
+def test_what_a_lost_session_of_ours_still_holds_is_taken_back(rig, sink, console):
+    rig.reactor.fault = lambda packet, way: []
+    rig.reactor.run(8)
+    assert isinstance(sink.error, errors.BmcSilent)
+    rig.reactor.fault = lambda packet, way: [packet]
+    again = Sink()
+    sol.open_console(rig.bmc, again, rig.deadline(), False)
+    assert activations(rig) == [0x48, 0x48, 0x49, 0x48]
+    rig.push(rig.fake.say(b'back'))
+    assert again.text == b'back'
+
+
+def test_but_not_what_another_client_has_taken_meanwhile(rig, sink, console):
+    rig.reactor.fault = lambda packet, way: []
+    rig.reactor.run(8)
+    steal(rig)
+    rig.reactor.fault = lambda packet, way: [packet]
+    with pytest.raises(errors.ConsoleHeld):
+        sol.open_console(rig.bmc, Sink(), rig.deadline(), False)
+    assert 0x49 not in activations(rig)
+
+
+def test_when_the_process_goes_down_sol_is_deactivated_without_waiting(rig, sink, console):
+    rig.bmc.abort(errors.Unavailable('going down'))
+    console.close(rig.deadline())
+    rig.bmc.close(rig.deadline())
+    rig.reactor.run(1)
+    assert activations(rig) == [0x48, 0x49]
+    assert not rig.fake.sessions
+
+
+def test_letting_the_node_go_says_so(rig, sink, console):
+    rig.bmc.close(rig.deadline())
+    assert isinstance(sink.error, errors.Unavailable)
