@@ -115,7 +115,7 @@ class _AllInOne:
                 threads.spawn(self._start_demo)
             elif token_path is not None:
                 print(f'obmd serves {self._url}; the admin token is in {token_path}', flush=True)
-            self._stop.wait()
+            self._stop.wait(CONF.conductor.stop_timeout)
         finally:
             self._observer.stop()
             self._conductor.stop()

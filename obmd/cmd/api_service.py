@@ -9,6 +9,9 @@ from obmd.common import listening
 from obmd.common import workers
 from obmd.conf import CONF
 
+#: seconds that requests under way have to end when the process stops
+GRACE = 2.0
+
 
 def start(args, command_line):
     """Run until a signal: as one process, as one of several, or as the parent of those.
@@ -39,6 +42,6 @@ def _serve(tls, reuse_port):
     stop = startup.Stop()
     listener = parts.serving.Listener(sock, application, 'API', tls, CONF.api.max_connections)
     listener.start()
-    stop.wait()
-    listener.stop(grace=2.0)
+    stop.wait(GRACE)
+    listener.stop(grace=GRACE)
     return 0

@@ -46,7 +46,7 @@ def serve(args):
     listener.start()
     try:
         conductor.start()
-        stop.wait()
+        stop.wait(CONF.conductor.stop_timeout)
     finally:
         conductor.stop()
         listener.stop(grace=0.5)

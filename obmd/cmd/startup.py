@@ -11,8 +11,8 @@ from obmd.common import threads  # noqa: F401  takes the native calls before the
 
 LOG = logging.getLogger(__name__)
 
-#: seconds from SIGTERM until a process that hangs is ended the hard way
-LAST_RESORT = 5.0
+#: seconds beyond the time that stopping may take until a process that hangs is ended
+LAST_RESORT = 1.2
 
 
 def patch():
@@ -127,11 +127,14 @@ class Stop:
         """Stop as if a signal had come."""
         self._event.set()
 
-    def wait(self):
-        """Block until it is time to stop; what hangs from then on is ended by an alarm."""
+    def wait(self, limit):
+        """Block until it is time to stop.
+
+        :param limit: seconds that stopping may take; a process that hangs is ended by an alarm.
+        """
         self._event.wait()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, LAST_RESORT)
+        signal.setitimer(signal.ITIMER_REAL, limit + LAST_RESORT)
 
 
 def run(prog, function, *args):

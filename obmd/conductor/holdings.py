@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 
 from obmd.common import errors
 from obmd.common import secrets
@@ -94,6 +95,8 @@ class Holdings:
         while True:
             rows = nodes.claimable(group, drivers, live, PAGE, after_id)
             for row in rows:
+                # A slice at a time: SQLite and the ring do not yield by themselves.
+                time.sleep(0)
                 if rings.propose(row) == self._incarnation:
                     new = self._try_claim(row)
                     if new is not None:

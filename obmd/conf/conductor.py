@@ -89,7 +89,7 @@ OPTIONS = [
     ),
     cfg.FloatOpt(
         'stop_timeout',
-        default=4.0,
+        default=3.5,
         min=0.5,
         help='Seconds a conductor takes at most to end SOL sessions and log out at SIGTERM.',
     ),

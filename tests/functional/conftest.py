@@ -6,6 +6,8 @@ warnings.filterwarnings('ignore', module='eventlet')
 
 import eventlet  # noqa: E402
 
+from obmd.common import threads  # noqa: E402, F401  takes the native calls first
+
 eventlet.monkey_patch()
 
 import pytest  # noqa: E402

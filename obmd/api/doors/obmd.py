@@ -34,7 +34,10 @@ def register(request, services):
     label = operations.check_label(request.label)
     body = _fields(request.read_json(empty=False))
     validation.check(body, schemas.REGISTER)
-    registration.register(services.public_key, label, body['type'], body['info'], body.get('group'))
+    node = registration.register(
+        services.public_key, label, body['type'], body['info'], body.get('group')
+    )
+    operations.tell(services.conductor_api.node_changed, node)
     return http.Response()
 
 
