@@ -148,3 +148,8 @@ def run(prog, function, *args):
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        # A bug: its traceback goes to the log, which may be a file; say so where one looks.
+        LOG.exception('%s failed', prog)
+        print(f'{prog}: internal error, see the log: {type(error).__name__}', file=sys.stderr)
+        return 1
