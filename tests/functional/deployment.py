@@ -4,8 +4,12 @@
 and PostgreSQL.  Whatever ends the tests, nothing of it stays behind.
 """
 
+import base64
+import collections
 import contextlib
 import ctypes
+import http.client
+import json
 import os
 import secrets
 import shutil
@@ -167,6 +171,10 @@ class Process:
             return file.read()
 
 
+#: status (int), headers (http.client.HTTPMessage), body (bytes)
+Answer = collections.namedtuple('Answer', 'status headers body')
+
+
 class Deployment:
     """What a caller of obmd sees: a URL, an admin token, nodes and their tokens."""
 
@@ -186,6 +194,28 @@ class Deployment:
         return requests.request(
             method, self.url + path, timeout=timeout, verify=self.verify, **options
         )
+
+    def exact(self, method, path, body=None, admin=True, headers=None):
+        """Send the path as it stands, and no header that was not asked for.
+
+        :returns: :class:`Answer`.
+        """
+        connection = http.client.HTTPConnection(self.url.partition('//')[2], timeout=30)
+        with contextlib.closing(connection):
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            if admin:
+                pair = base64.b64encode(f'admin:{self.admin_token}'.encode()).decode()
+                connection.putheader('Authorization', f'Basic {pair}')
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader('Content-Length', str(len(body)))
+            try:
+                connection.endheaders(body)
+            except OSError:
+                pass  # it answers before it has read all of the body
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
 
     def as_admin(self, method, path, **options):
         return self.call(method, path, auth=self.admin, **options)
@@ -224,8 +254,6 @@ class Deployment:
             'GET', '/api/v1/power', params={'nodes': nodes, **parameters}, stream=True
         )
         assert answer.status_code == 200, answer.text
-        import json
-
         return [(time.monotonic() - started, json.loads(line)) for line in answer.iter_lines(1)]
 
     def _clean(self):
