@@ -7,8 +7,8 @@ from bench import clients
 from bench.report import Row
 from bench.report import Samples
 
-#: bytes that fill a ring of the default size for certain
-FULL = 72 * 1024
+#: bytes of a ring of the default size, and what BMCs are made to print so that it is full
+RING, BURST = 65536, 88 * 1024
 #: seconds a BMC may take to say that much
 _SAY = 120.0
 _STAMP = re.compile(rb't=(\d+\.\d+)\r?\n')
@@ -21,6 +21,7 @@ def consoles(lab):
     bmcs, obmd = lab.talking()[: sizes.nodes], lab.obmd
     before = _idle_memory(lab, len(bmcs))
     obmd.restart(console__capture='always')
+    answered = obmd.started_in
     opened = obmd.wait_for(_UP, len(bmcs), 120)
     time.sleep(sizes.settle)
     cpu, started = obmd.cpu(), time.monotonic()
@@ -28,22 +29,22 @@ def consoles(lab):
     share = 100 * (obmd.cpu() - cpu) / (time.monotonic() - started)
     young = obmd.memory()
     latency = _latency(lab, bmcs[:: max(1, len(bmcs) // sizes.watched)][: sizes.watched])
-    filled = _fill(lab, bmcs)
-    full = obmd.memory()
+    full = _fill(lab, bmcs)
+    filled = obmd.memory()
     obmd.restart(console__capture='on_demand')
     what = f'{len(bmcs)} consoles at 1 line/s: '
-    note = f'from exec; first answer after {obmd.started_in:.2f} s'
+    note = f'from exec; first answer after {answered:.2f} s'
     return [
         Row('consoles_open', what + 'all open', opened, 's', 10.0, note=note),
         Row('consoles_cpu', what + 'CPU', share, '% of a core', 20.0, note=f'{sizes.watch:g} s'),
         Row(
             'consoles_memory',
             what + 'memory each, rings full',
-            (full - before) / len(bmcs) / 1024,
+            (filled - before) / len(bmcs) / 1024,
             'KiB',
             128,
-            note=f'rings filled by output: {filled:.0%} of them to {FULL} bytes; before: '
-            f'{before / 1e6:.0f} MB',
+            note=f'session included; filled by output, {full:.0%} of them to the brim; obmd with '
+            f'the same nodes before: {before / 1e6:.0f} MB',
         ),
         Row(
             'consoles_memory_young',
@@ -98,16 +99,16 @@ def _watch(lab, bmc):
 
 
 def _fill(lab, bmcs):
-    """Let every BMC print more than a ring holds.  :returns: float, the share that did."""
-    lab.say(f'letting {len(bmcs)} consoles print {FULL} bytes each')
-    lab.farm.burst(FULL)
+    """Let every BMC print more than a ring holds.  :returns: float, the share of full rings."""
+    lab.say(f'letting {len(bmcs)} consoles print {BURST} bytes each')
+    lab.farm.burst(BURST)
     sample = bmcs[:: max(1, len(bmcs) // 20)]
     asks = [_watch(lab, bmc) for bmc in sample]
     end = time.monotonic() + _SAY
     while True:
         offsets = [_offset(lab, ask) for ask in asks]
-        if min(offsets) >= FULL or time.monotonic() > end:
-            return sum(offset >= FULL for offset in offsets) / len(offsets)
+        if min(offsets) >= RING or time.monotonic() > end:
+            return sum(offset >= RING for offset in offsets) / len(offsets)
         time.sleep(1)
 
 

@@ -12,22 +12,23 @@ def sweep(lab):
     bmcs = lab.quiet()[: lab.sizes.nodes]
     nodes = range_of(bmcs)
     cold = _sweep(lab, nodes, len(bmcs))
-    warm, peer, cpu = [], [], []
+    warm, peer, failed, cpu = [], [], [], []
     for _ in range(lab.sizes.repetitions):
         before = lab.obmd.cpu()
         warm.append(_sweep(lab, nodes, len(bmcs)))
         cpu.append(lab.obmd.cpu() - before)
         took, told = peers.ipmipower_stat(bmcs)
-        if told != len(bmcs):
-            raise peers.PeerFailed(f'ipmipower tells the power of {told} of {len(bmcs)} BMCs')
-        peer.append(took)
+        (peer if told == len(bmcs) else failed).append(took)
+    if not peer:
+        raise peers.PeerFailed(f'ipmipower did not get the power of {len(bmcs)} BMCs once')
     warm, peer, cpu = Samples(warm), Samples(peer), Samples(cpu)
     what = f'sweep of {len(bmcs)}, warm'
+    note = f'ipmipower missed BMCs {len(failed)} times, not counted' if failed else ''
     shared = {'samples': warm, 'peer': peer, 'peer_name': 'ipmipower'}
-    note = f'{cpu.median:.2f} s of it CPU of obmd; the simulators fork a shell per answer'
+    cost = f'{cpu.median:.2f} s of it CPU of obmd; the simulators fork a shell per answer'
     return [
-        Row('sweep_ratio', what, warm.median, 's', 5, bound_on_ratio=True, **shared),
-        Row('sweep', what, warm.median, 's', 2.0, samples=warm, note=note),
+        Row('sweep_ratio', what, warm.median, 's', 5, bound_on_ratio=True, note=note, **shared),
+        Row('sweep', what, warm.median, 's', 2.0, samples=warm, note=cost),
         Row('sweep_cold', f'sweep of {len(bmcs)}, logins included', cold, 's'),
     ]
 

@@ -1,0 +1,44 @@
+"""The benchmarks run; what they measure is not judged here."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def _bench(*arguments):
+    return subprocess.run(
+        [sys.executable, '-m', 'bench', *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+@pytest.mark.needs('ipmi_sim', 'ipmipower', 'ipmitool')
+def test_a_quick_run_prints_a_table_and_writes_json(tmp_path):
+    path = tmp_path / 'results.json'
+    names = ('sweep', 'power_on', 'revocation', 'crowd')
+    only = [part for name in names for part in ('--only', name)]
+    done = _bench('--quick', '--nodes', '6', *only, '--json', str(path))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(path.read_text())
+    rows = {row['name']: row for row in told['rows']}
+    assert {'sweep', 'sweep_ratio', 'power_on', 'revocation', 'crowd'} <= rows.keys()
+    assert all(row['value'] >= 0 for row in rows.values())
+    assert rows['sweep_ratio']['peer']['name'] == 'ipmipower'
+    assert rows['sweep']['samples']['repetitions'] == 2
+    assert told['machine']['cpus'] >= 1
+    for row in rows.values():
+        assert row['what'] in done.stdout
+
+
+def test_an_unknown_measure_is_refused():
+    done = _bench('--only', 'nonsense')
+    assert done.returncode == 2
+    assert 'consoles' in done.stderr
