@@ -30,6 +30,8 @@ _DRIVERS = {
 _SQLITE_BUSY = 5.0
 #: seconds on top of the server's own limits before a silent connection is given up
 _MARGIN = 2.0
+#: psycopg2.extensions.STATUS_SETUP: still connecting
+_STATUS_SETUP = 0
 
 
 def url(text, state_path):
@@ -170,15 +172,27 @@ def _make_psycopg2_yield():
 def _wait(connection):
     """Wait until psycopg2 has its answer, in Python: green threads run meanwhile.
 
-    libpq's own ``connect_timeout`` does not count in this mode; the limits are kept here.  An
-    exception makes psycopg2 close the connection.
+    libpq's own ``connect_timeout`` does not count in this mode; the limits are kept here.
     """
+    connecting = connection.status == _STATUS_SETUP
+    try:
+        _wait_until_answered(connection, connecting)
+    except BaseException:
+        if connecting:
+            # at once, not when the garbage collector finds it: the server waits for the other
+            # end. (A connection that is up is closed by psycopg2, which holds its lock now.)
+            connection.close()
+        raise
+
+
+def _wait_until_answered(connection, connecting):
+    import psycopg2
     from psycopg2 import extensions
 
     patience = getattr(connection, 'patience', None)
     if patience is None:
         patience = CONF.database.statement_timeout + _MARGIN
-    if connection.status == extensions.STATUS_SETUP:
+    if connecting:
         patience = CONF.database.connect_timeout
     until = time.monotonic() + patience
     while True:
@@ -186,10 +200,10 @@ def _wait(connection):
         if state == extensions.POLL_OK:
             return
         if state not in (extensions.POLL_READ, extensions.POLL_WRITE):
-            raise extensions.OperationalError(f'unexpected state {state} of the connection')
+            raise psycopg2.OperationalError(f'unexpected state {state} of the connection')
         left = until - time.monotonic()
         if left <= 0 or not _ready(connection.fileno(), state == extensions.POLL_READ, left):
-            raise extensions.OperationalError(f'no answer within {patience:.0f} s')
+            raise psycopg2.OperationalError(f'no answer within {patience:.1f} s')
 
 
 def _ready(descriptor, reading, seconds):

@@ -22,7 +22,7 @@ TWO = dataclasses.replace(
 
 
 @pytest.fixture(autouse=True)
-def _empty(database):
+def empty(database):
     for one in conductors.all():
         conductors.remove(one.incarnation)
 

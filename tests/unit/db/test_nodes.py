@@ -13,7 +13,7 @@ OTHER = 'b' * 32
 
 
 @pytest.fixture(autouse=True)
-def _empty(database):
+def empty(database):
     for _, node in nodes.page(0, 10000):
         nodes.delete(node.name)
 
