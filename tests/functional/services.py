@@ -30,12 +30,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def _end_with_parent(signum):
-    """:returns: callable for ``preexec_fn``: the child gets ``signum`` when the tests die."""
+def _end_with_parent():
+    """:returns: callable for ``preexec_fn``: the child is killed when the tests are."""
     prctl = ctypes.CDLL(None).prctl
 
     def before_exec():
-        prctl(_PR_SET_PDEATHSIG, signum)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return before_exec
 
@@ -155,7 +155,7 @@ class Service:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent(self.stop_signal),
+                preexec_fn=_end_with_parent(),
                 **kwargs,
                 **self._as_user(),
             )
@@ -286,6 +286,8 @@ class RabbitMQ(Service):
             'RABBITMQ_DIST_PORT': str(self._dist_port),
             'ERL_EPMD_ADDRESS': '127.0.0.1',
             'ERL_EPMD_PORT': str(self._epmd_port),
+            # without a shell between us and the server
+            'RUNNING_UNDER_SYSTEMD': '1',
             # one scheduler that does not spin: the tests' machine is small
             'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS': '+S 1:1 +sbwt none',
         }
