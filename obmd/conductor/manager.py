@@ -77,7 +77,7 @@ class Manager:
     def event_log(self, _context, call, limit):
         live = self._live(call)
         live.require('event_log')
-        with live.bmc() as driver:
+        with live.place(), live.bmc() as driver:
             return driver.event_log(Deadline(call['timeout']), limit)
 
     @rpc.answers
@@ -87,7 +87,8 @@ class Manager:
         self._require_room(live)
         cursor = readers.parse_cursor(cursor) if cursor is not None else None
         deadline = Deadline(call['timeout']).within(CONF.console.connect_timeout)
-        stream, headers = live.console.watch(token_id, replay, cursor, takeover, deadline)
+        with live.place():
+            stream, headers = live.console.watch(token_id, replay, cursor, takeover, deadline)
         headers.update(_headers('application/octet-stream'))
         return self._ticket(
             lambda: self._redeem_console(live, stream, headers), stream.close, headers
@@ -148,6 +149,7 @@ class Manager:
         live = self._holdings.drop(uuid)
         if live is not None:
             LOG.info('%s: deleted', live.name)
+            live.retire(errors.NotFound('the node was deleted', live.name))
             threads.spawn(close, live, 'the node was deleted')
 
     # -- checks -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import threading
 
 from obmd.common import errors
 from obmd.conductor import power
@@ -42,11 +43,15 @@ class LiveNode:
         self.token_id = row.token_id
         self._capabilities = base.capabilities(type(driver))
         self._refused = row.credentials_refused
-        self._aborted = None
+        self._refusal_recorded = True
+        self._going = None
+        self._waiting = 0
+        self._lock = threading.Lock()
         self._target = None
+        self._target_lock = threading.Lock()
         if row.target_power_state:
             self._target = Target(row.target_power_state, row.target_until, row.target_call_id)
-        self._following = set()
+        self._following = {}
         self._writes = power.Writes(CONF.conductor.max_writes, row.name)
         self.console = make_console(self)
         self._status = power.SharedRead(self._ask_power, CONF.conductor.max_waiting, row.name)
@@ -66,31 +71,68 @@ class LiveNode:
         """:raises CredentialsRefused: the BMC refused them and they have not changed since."""
         if self._refused is None:
             return
-        row = nodes.get_by_uuid(self.uuid)
-        self._refused = row.credentials_refused if row else self._refused
-        if self._refused is not None:
-            raise errors.CredentialsRefused(self._refused, self.name)
-        self.driver.reopen()
+        if not self._refusal_recorded:
+            self._record_refusal()
+        else:
+            row = nodes.get_by_uuid(self.uuid)
+            if row is not None and row.credentials_refused is None:
+                self.driver.reopen()
+                self._refused = None
+                return
+        raise errors.CredentialsRefused(self._refused, self.name)
+
+    def _refuse(self, reason):
+        if self._refused is None:
+            self._refusal_recorded = False
+            self._refused = reason
+            LOG.warning('%s: %s; not tried again until they change', self.name, reason)
+            self._record_refusal()
+
+    def _record_refusal(self):
+        try:
+            nodes.refuse_credentials(self.uuid, self._refused)
+            self._refusal_recorded = True
+        except errors.ObmdError as error:
+            LOG.warning('%s: its refusal is not in the row yet: %s', self.name, error.reason)
+
+    def retire(self, error):
+        """Let nothing more through to the BMC: who comes or waits gets ``error``."""
+        self._going = error
 
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""
-        self._aborted = error
+        self.retire(error)
         self.driver.abort(error)
 
     @contextlib.contextmanager
     def bmc(self):
         """The driver, behind the gate."""
-        if self._aborted is not None:
-            raise errors.from_wire(self._aborted.to_wire())
+        if self._going is not None:
+            raise errors.from_wire(self._going.to_wire())
         self.check_gate()
         try:
             yield self.driver
         except errors.CredentialsRefused as error:
-            if self._refused is None:
-                self._refused = error.reason
-                LOG.warning('%s: %s; not tried again until they change', self.name, error.reason)
-                nodes.refuse_credentials(self.uuid, error.reason)
+            self._refuse(error.reason)
             raise
+
+    @contextlib.contextmanager
+    def place(self):
+        """One of the places for calls that wait for this node's BMC.
+
+        :raises Unavailable: all are taken; a silent BMC must not take every thread there is.
+        """
+        with self._lock:
+            if self._waiting >= CONF.conductor.max_waiting:
+                raise errors.Unavailable(
+                    f'{self._waiting} calls wait for this node already', self.name, 1
+                )
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     # -- reads and writes -------------------------------------------------------------------
 
@@ -106,8 +148,7 @@ class LiveNode:
     @contextlib.contextmanager
     def write(self, purpose, deadline):
         """Hold the node for ``purpose``; gives the driver."""
-        self.require('power')
-        with self._writes.turn(purpose, deadline, self.driver.answer_within):
+        with self._writes.turn(purpose, deadline):
             with self.bmc() as driver:
                 yield driver
 
@@ -122,35 +163,41 @@ class LiveNode:
         return self._target == target
 
     def set_target(self, state, until, reason, call_id):
-        if not nodes.set_target(
-            self.uuid, self.incarnation, self.epoch, state, until, reason, call_id
-        ):
-            raise errors.NotOwner('the node has another owner now', self.name)
-        self._target = Target(state, until, call_id)
+        """:raises NotOwner: the row is another's; nothing may be sent to the BMC."""
+        with self._target_lock:
+            if not nodes.set_target(
+                self.uuid, self.incarnation, self.epoch, state, until, reason, call_id
+            ):
+                raise errors.NotOwner('the node has another owner now', self.name)
+            self._target = Target(state, until, call_id)
 
     def clear_target(self, call_id, last_error=None):
-        if self._target is not None and self._target.call_id == call_id:
-            self._target = None
+        """The row first: a target that only this process has forgotten would come back."""
+        with self._target_lock:
+            if self._target is None or self._target.call_id != call_id:
+                return
             nodes.clear_target(self.uuid, self.incarnation, self.epoch, last_error)
-            if last_error:
-                LOG.warning('%s: %s', self.name, last_error)
+            self._target = None
+        if last_error:
+            LOG.warning('%s: %s', self.name, last_error)
 
     def follow(self, call_id):
         """:returns: False when somebody carries this work on already."""
-        if call_id in self._following:
-            return False
-        self._following.add(call_id)
-        return True
+        mine = object()
+        return self._following.setdefault(call_id, mine) is mine
 
     def unfollow(self, call_id):
-        self._following.discard(call_id)
+        self._following.pop(call_id, None)
 
     def drop_target(self):
         """Stop carrying work on without touching the row: the next owner goes on with it."""
         self._target = None
 
     def set_sol_holder(self, holder):
-        """Record who holds the BMC's SOL session; written on change only."""
+        """Record who holds the BMC's SOL session; written on change only.
+
+        :raises Unavailable: it is not recorded.
+        """
         if holder != self.sol_holder:
-            self.sol_holder = holder
             nodes.set_sol_holder(self.uuid, self.incarnation, self.epoch, holder)
+            self.sol_holder = holder

@@ -3,6 +3,7 @@
 Reads take no lock and are shared; writes to one node go one after the other.
 """
 
+import collections
 import contextlib
 import logging
 import threading
@@ -63,12 +64,14 @@ class SharedRead:
                 self._waiting -= 1
 
     def _lead(self, batch):
-        batch.run(self._read)
-        with self._lock:
-            following, self._next = self._next, None
-            self._running = following is not None
-        if following is not None:
-            threads.spawn(self._lead, following)
+        try:
+            batch.run(self._read)
+        finally:
+            with self._lock:
+                following, self._next = self._next, None
+                self._running = following is not None
+            if following is not None:
+                threads.spawn(self._lead, following)
 
 
 class _Batch:
@@ -76,17 +79,18 @@ class _Batch:
         self.deadline = None
         self._done = threading.Event()
         self._value = None
-        self._error = None
+        self._error = errors.ObmdError('internal error of the driver')
 
     def run(self, read):
         try:
             self._value = read(self.deadline)
+            self._error = None
         except errors.ObmdError as error:
             self._error = error
         except Exception:
             LOG.exception('a read failed')
-            self._error = errors.ObmdError('internal error of the driver')
-        self._done.set()
+        finally:
+            self._done.set()
 
     def result(self, deadline, node_name):
         if not self._done.wait(deadline.remaining):
@@ -100,52 +104,79 @@ class _Batch:
 class Writes:
     """The writes to one node, one at a time, in the order in which they came.
 
-    :param limit: writes that may wait.
+    :param limit: writes that may wait behind the one that runs.
     """
 
     def __init__(self, limit, node_name, clock=time.monotonic):
         self._limit = limit
         self._node_name = node_name
         self._clock = clock
-        self._turn = threading.Lock()
-        self._queue = threading.Lock()
-        self._waiting = 0
+        self._lock = threading.Lock()
+        self._held = False
+        self._queue = collections.deque()
         self._running = None
-        self._silent_since = None
+        self._silent_at = None
 
     @contextlib.contextmanager
-    def turn(self, purpose, deadline, patience):
+    def turn(self, purpose, deadline):
         """Hold the node for one write.
 
         :param purpose: str, what runs, for those who find the node busy.
-        :param patience: seconds; who has waited this long behind a write that the BMC did not
-            answer gives up too instead of asking a silent BMC in turn.
         :raises NodeBusy: too many wait, or the turn did not come within ``deadline``.
-        :raises BmcSilent: the write before found the BMC silent.
+        :raises BmcSilent: while this one waited, the BMC did not answer another; it is not asked
+            in turn, so that a silent BMC costs all who wait one deadline and not one each.
         """
-        queued = self._clock()
-        with self._queue:
-            if self._waiting > self._limit:
-                raise self._busy()
-            self._waiting += 1
+        came = self._clock()
+        self._wait_for_turn(deadline)
         try:
-            if not self._turn.acquire(timeout=deadline.remaining):
-                raise self._busy()
-            try:
-                if self._silent_since is not None and self._clock() - queued >= patience:
-                    raise errors.BmcSilent('the BMC did not answer', self._node_name)
-                self._silent_since = None
-                self._running = purpose, self._clock()
+            if self._silent_at is not None and self._silent_at >= came:
+                raise errors.BmcSilent('the BMC did not answer', self._node_name)
+            self._running = purpose, self._clock()
+            with self._watch_silence():
                 yield
-            except errors.BmcSilent:
-                self._silent_since = self._clock()
-                raise
-            finally:
-                self._running = None
-                self._turn.release()
         finally:
-            with self._queue:
-                self._waiting -= 1
+            self._running = None
+            self._pass_on()
+
+    @contextlib.contextmanager
+    def _watch_silence(self):
+        try:
+            yield
+        except (errors.BmcSilent, errors.OutcomeUnknown):
+            self._silent_at = self._clock()
+            raise
+
+    def _wait_for_turn(self, deadline):
+        with self._lock:
+            if not self._held:
+                self._held = True
+                return
+            if len(self._queue) >= self._limit:
+                raise self._busy()
+            turn = threading.Event()
+            self._queue.append(turn)
+        mine = False
+        try:
+            mine = turn.wait(deadline.remaining)
+        finally:
+            if not mine:
+                self._withdraw(turn)
+        if not mine:
+            raise self._busy()
+
+    def _withdraw(self, turn):
+        with self._lock:
+            if turn in self._queue:
+                self._queue.remove(turn)
+                return
+        self._pass_on()  # the turn came in the moment of giving up
+
+    def _pass_on(self):
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().set()
+            else:
+                self._held = False
 
     def _busy(self):
         running = self._running
@@ -155,6 +186,7 @@ class Writes:
 
 def set_power(live, action, deadline):
     """Turn a node on or off and see that it is.  A soft cycle that waits is called off."""
+    live.require('power')
     deadline = deadline.within(CONF.conductor.power_timeout)
     with live.write(f'power {action}', deadline) as driver:
         _call_off(live, f'power {action} was asked for')
@@ -168,6 +200,7 @@ def cycle(live, force, deadline, call_id):
     shut down and return; whoever owns the node turns it on again when it has gone off
     (:func:`carry_on`).
     """
+    live.require('power')
     deadline = deadline.within(CONF.conductor.power_timeout)
     with live.write('power cycle', deadline) as driver:
         if driver.cycles_itself:
@@ -189,11 +222,22 @@ def _soft_cycle(live, driver, deadline, call_id):
     live.set_target(base.Power.ON, until, 'soft power cycle', call_id)
     try:
         driver.set_power(base.Power.SOFT_OFF, deadline)
-    except errors.ObmdError as error:
-        if not isinstance(error, errors.OutcomeUnknown):
-            live.clear_target(call_id)
+    except Exception as error:
+        # If it may have been taken, the node may go off: then it is turned on again.
+        if isinstance(error, errors.OutcomeUnknown) or not _withdraw(live, call_id):
+            threads.spawn(carry_on, live)
         raise
     threads.spawn(carry_on, live)
+
+
+def _withdraw(live, call_id, last_error=None):
+    """:returns: bool, whether the row does not have the target any more."""
+    try:
+        live.clear_target(call_id, last_error)
+    except errors.ObmdError as error:
+        LOG.warning('%s: soft power cycle: %s', live.name, error.reason)
+        return False
+    return True
 
 
 def _call_off(live, why):
@@ -213,35 +257,42 @@ def carry_on(live, sleep=time.sleep, wall_clock=time.time):
     if target is None or not live.follow(target.call_id):
         return
     try:
+        done = False
         pause = LOOK_MIN
-        while live.holds(target) and wall_clock() < target.until:
+        while not done and live.holds(target) and wall_clock() < target.until:
             try:
-                status = live.read_power(Deadline(live.driver.answer_within))
-                if status == base.Power.OFF:
-                    _finish(live, target)
-                    return
+                done = _turn_on_if_off(live, target)
             except errors.ObmdError as error:
                 LOG.warning('%s: soft power cycle: %s', live.name, error.reason)
-            sleep(min(pause, max(0.0, target.until - wall_clock())))
-            pause = min(LOOK_MAX, 2 * pause)
-        if live.holds(target):
+            if not done:
+                sleep(min(pause, max(0.0, target.until - wall_clock())))
+                pause = min(LOOK_MAX, 2 * pause)
+        last_error = None
+        if not done:
             minutes = CONF.conductor.soft_off_timeout / 60
-            live.clear_target(
-                target.call_id,
-                f'soft power cycle given up: the node did not go off within {minutes:.0f} min',
-            )
+            last_error = f'soft power cycle given up: the node was not off within {minutes:.0f} min'
+        _conclude(live, target, last_error, sleep)
     finally:
         live.unfollow(target.call_id)
 
 
-def _finish(live, target):
+def _turn_on_if_off(live, target):
+    """:returns: bool, whether it was turned on."""
+    if live.read_power(Deadline(live.driver.answer_within)) != base.Power.OFF:
+        return False
     deadline = Deadline(CONF.conductor.power_timeout)
     with live.write('second half of a soft power cycle', deadline) as driver:
         if not live.holds(target):
-            return
+            return False
         driver.set_power(base.Power.ON, deadline)
-        live.clear_target(target.call_id)
         LOG.info('%s: soft power cycle done', live.name)
+        return True
+
+
+def _conclude(live, target, last_error, sleep):
+    """Take the target out of the row, as soon as the database lets us."""
+    while live.holds(target) and not _withdraw(live, target.call_id, last_error):
+        sleep(LOOK_MAX)
 
 
 def set_boot_device(live, device, deadline):

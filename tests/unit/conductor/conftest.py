@@ -1,0 +1,101 @@
+import threading
+
+import pytest
+
+from obmd.common import threads
+from obmd.conductor import node
+from tests.unit.conductor import fakes
+
+
+class Spawned:
+    """Threads of obmd's that a test can wait for."""
+
+    def __init__(self):
+        self._all = []
+        self._lock = threading.Lock()
+
+    def spawn(self, function, *args):
+        thread = threading.Thread(target=threads._run, args=(function, args), daemon=True)
+        with self._lock:
+            self._all.append(thread)
+        thread.start()
+
+    def join(self):
+        """Wait until all of them have ended, those included that they started."""
+        while True:
+            with self._lock:
+                if not self._all:
+                    return
+                thread = self._all.pop(0)
+            thread.join(10)
+            assert not thread.is_alive(), 'a thread hangs'
+
+
+@pytest.fixture
+def spawned(monkeypatch):
+    made = Spawned()
+    monkeypatch.setattr(threads, 'spawn', made.spawn)
+    return made
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    made = fakes.Rows()
+    monkeypatch.setattr(node, 'nodes', made)
+    return made
+
+
+@pytest.fixture
+def driver():
+    return fakes.Driver()
+
+
+@pytest.fixture
+def make_live(rows, driver, spawned):
+    def make(make_console=lambda _live: None):
+        return node.LiveNode(rows.row, driver, 'me', rows.row.owner_epoch, make_console)
+
+    return make
+
+
+@pytest.fixture
+def live(make_live):
+    return make_live()
+
+
+@pytest.fixture
+def in_thread():
+    """``in_thread(function)`` runs it; gives an object with ``result()``."""
+    return InThread
+
+
+class InThread:
+    def __init__(self, function):
+        self._outcome = None
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self._thread.start()
+
+    def _run(self, function):
+        try:
+            self._outcome = function(), None
+        except Exception as error:
+            self._outcome = None, error
+
+    @property
+    def running(self):
+        return self._thread.is_alive()
+
+    def result(self):
+        """What it returned; raises what it raised."""
+        self._thread.join(10)
+        assert not self._thread.is_alive(), 'it hangs'
+        value, error = self._outcome
+        if error is not None:
+            raise error
+        return value
+
+    def error(self):
+        """What it raised."""
+        self._thread.join(10)
+        assert not self._thread.is_alive(), 'it hangs'
+        return self._outcome[1]

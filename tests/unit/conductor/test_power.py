@@ -1,0 +1,343 @@
+import pytest
+
+from obmd.common import errors
+from obmd.common.deadline import Deadline
+from obmd.conductor import power
+from obmd.drivers import base
+from tests.unit.conductor import fakes
+
+
+def writes_of(driver):
+    return [call for call in driver.calls if call[0] in ('power', 'boot')]
+
+
+class Wall:
+    """Wall time that passes when somebody sleeps."""
+
+    def __init__(self, now=5000.0):
+        self.now = now
+        self.slept = []
+        self.at = {}
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+        for when in [when for when in self.at if when <= self.now]:
+            self.at.pop(when)()
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def wall():
+    return Wall()
+
+
+@pytest.fixture
+def held_target(rows):
+    """A target in the row, as a new owner finds it."""
+    rows.row.target_power_state, rows.row.target_call_id = 'on', 'call-1'
+    rows.row.target_until = 5300.0
+    return rows.row
+
+
+@pytest.fixture
+def no_carrying_on(monkeypatch):
+    """Who carries on a soft cycle is only noted."""
+    started = []
+    monkeypatch.setattr(power.threads, 'spawn', lambda *what: started.append(what))
+    return started
+
+
+# -- on, off, boot device -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('action', ['on', 'off'])
+def test_power_is_set_by_the_driver(live, driver, action):
+    power.set_power(live, action, Deadline(30))
+    assert driver.calls == [('power', action)]
+
+
+def test_what_the_driver_cannot_is_refused_without_touching_the_bmc(make_live):
+    class BootOnly(base.Driver, base.BootDevice):
+        def set_boot_device(self, device, deadline):
+            raise AssertionError('it was asked')
+
+    live = make_live()
+    live.driver = BootOnly(base.NodeRef('n1', 'uuid-1'), {})
+    live._capabilities = base.capabilities(BootOnly)
+    for call in (
+        lambda: power.set_power(live, 'on', Deadline(30)),
+        lambda: power.cycle(live, True, Deadline(30), 'id'),
+        lambda: live.read_power(Deadline(30)),
+        lambda: live.require('console'),
+    ):
+        with pytest.raises(errors.Unsupported) as refused:
+            call()
+        assert refused.value.node == 'n1'
+
+
+def test_a_driver_without_power_may_still_set_the_boot_device(make_live):
+    class BootOnly(base.Driver, base.BootDevice):
+        boot_devices = None
+
+        def set_boot_device(self, device, deadline):
+            self.device = device
+
+    live = make_live()
+    live.driver = BootOnly(base.NodeRef('n1', 'uuid-1'), {})
+    live._capabilities = base.capabilities(BootOnly)
+    power.set_boot_device(live, 'pxe', Deadline(30))
+    assert live.driver.device == 'pxe'
+
+
+def test_a_boot_device_is_one_of_the_drivers_or_the_callers_mistake(live, driver):
+    power.set_boot_device(live, 'pxe', Deadline(30))
+    with pytest.raises(errors.InvalidInput, match='pxe, disk'):
+        power.set_boot_device(live, 'floppy', Deadline(30))
+    assert driver.calls == [('boot', 'pxe')]
+
+
+# -- cycles that are over at once ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('state', 'force', 'action'), [('on', True, 'reset'), ('off', True, 'on'), ('off', False, 'on')]
+)
+def test_a_cycle_resets_what_is_on_and_turns_on_what_is_off(live, driver, state, force, action):
+    driver.power = state
+    power.cycle(live, force, Deadline(30), 'call-1')
+    assert writes_of(driver) == [('power', action)]
+    assert live.target is None
+
+
+@pytest.mark.parametrize('force', [True, False])
+def test_a_driver_that_cycles_itself_is_left_to_it(live, driver, force):
+    driver.cycles_itself = True
+    power.cycle(live, force, Deadline(30), 'call-1')
+    assert driver.calls == [('power', 'cycle')]
+
+
+# -- soft cycles ----------------------------------------------------------------------------------
+
+
+def test_a_soft_cycle_is_in_the_row_before_the_bmc_hears_of_it(live, driver, rows, no_carrying_on):
+    in_row = []
+    driver.hooks['power', 'soft_off'] = lambda: in_row.append(rows.row.target_call_id)
+    power.cycle(live, False, Deadline(30), 'call-1')
+    assert in_row == ['call-1']
+    assert rows.row.target_power_state == 'on'
+    assert no_carrying_on == [(power.carry_on, live)]
+
+
+def test_nothing_is_sent_when_the_row_is_anothers(live, driver, rows, no_carrying_on):
+    rows.row.owner_epoch += 1
+    with pytest.raises(errors.NotOwner):
+        power.cycle(live, False, Deadline(30), 'call-1')
+    assert writes_of(driver) == []
+    assert live.target is None
+    assert not no_carrying_on
+
+
+def test_nothing_is_sent_when_the_row_cannot_be_written(live, driver, rows, no_carrying_on):
+    rows.read_only = True
+    with pytest.raises(errors.Unavailable):
+        power.cycle(live, False, Deadline(30), 'call-1')
+    assert writes_of(driver) == []
+    assert live.target is None
+
+
+@pytest.mark.parametrize('error', [errors.BmcRefused('no', 'n1'), fakes.SILENT, ValueError('bug')])
+def test_a_soft_off_that_the_bmc_did_not_take_leaves_no_target(
+    live, driver, rows, no_carrying_on, error
+):
+    driver.errors['power'] = [error]
+    with pytest.raises(type(error)):
+        power.cycle(live, False, Deadline(30), 'call-1')
+    assert rows.row.target_call_id is None
+    assert live.target is None
+    assert not no_carrying_on
+
+
+def test_a_soft_off_that_may_have_been_taken_is_carried_on(live, driver, rows, no_carrying_on):
+    driver.errors['power'] = [errors.OutcomeUnknown('no answer', 'n1')]
+    with pytest.raises(errors.OutcomeUnknown):
+        power.cycle(live, False, Deadline(30), 'call-1')
+    assert rows.row.target_call_id == 'call-1'
+    assert no_carrying_on == [(power.carry_on, live)]
+
+
+def test_a_refusal_that_cannot_be_taken_back_from_the_row_is_the_callers_answer_all_the_same(
+    live, driver, rows, no_carrying_on
+):
+    def fail_from_now():
+        rows.down = True
+
+    driver.hooks['power'] = fail_from_now
+    driver.errors['power'] = [errors.BmcRefused('no', 'n1')]
+    with pytest.raises(errors.BmcRefused):
+        power.cycle(live, False, Deadline(30), 'call-1')
+    assert no_carrying_on == [(power.carry_on, live)]
+
+
+def test_when_the_node_has_gone_off_it_is_turned_on(make_live, driver, rows, held_target, wall):
+    live = make_live()
+    wall.at[5003.0] = lambda: setattr(driver, 'power', 'off')
+    power.carry_on(live, wall.sleep, wall)
+    assert writes_of(driver) == [('power', 'on')]
+    assert driver.power == 'on'
+    assert rows.row.target_call_id is None
+    assert rows.last_error is None
+    assert live.target is None
+
+
+def test_it_looks_soon_and_then_at_most_five_seconds_apart(make_live, driver, held_target, wall):
+    live = make_live()
+    power.carry_on(live, wall.sleep, wall)
+    assert wall.slept[0] <= 0.5
+    assert max(wall.slept) == 5.0
+    assert len([call for call in driver.calls if call[0] == 'status']) >= 60
+
+
+def test_it_is_given_up_in_time_with_the_error_in_the_row(
+    make_live, driver, rows, held_target, wall
+):
+    live = make_live()
+    power.carry_on(live, wall.sleep, wall)
+    assert wall.now == 5300.0
+    assert writes_of(driver) == []
+    assert rows.row.target_call_id is None
+    assert 'given up' in rows.last_error
+
+
+def test_a_target_whose_time_is_over_is_given_up_without_touching_the_node(
+    make_live, driver, rows, held_target, wall
+):
+    driver.power = 'off'  # perhaps by hand, since
+    wall.now = 9000.0
+    power.carry_on(make_live(), wall.sleep, wall)
+    assert driver.calls == []
+    assert 'given up' in rows.last_error
+
+
+@pytest.mark.parametrize('error', [fakes.SILENT, errors.BmcRefused('busy', 'n1')])
+def test_a_look_that_fails_is_repeated(make_live, driver, rows, held_target, wall, error):
+    driver.errors['status'] = [error, error]
+    driver.power = 'off'
+    power.carry_on(make_live(), wall.sleep, wall)
+    assert driver.power == 'on'
+    assert rows.row.target_call_id is None
+
+
+def test_a_second_half_that_fails_is_repeated(make_live, driver, rows, held_target, wall):
+    driver.errors['power', 'on'] = [fakes.SILENT]
+    driver.power = 'off'
+    power.carry_on(make_live(), wall.sleep, wall)
+    assert driver.power == 'on'
+    assert rows.last_error is None
+
+
+def test_a_forced_call_calls_it_off(make_live, driver, rows, held_target, wall):
+    live = make_live()
+    wall.at[5002.0] = lambda: power.cycle(live, True, Deadline(30), 'call-2')
+    power.carry_on(live, wall.sleep, wall)
+    assert writes_of(driver) == [('power', 'reset')]
+    assert rows.row.target_call_id is None
+    assert wall.now < 5010
+
+
+def test_a_power_off_calls_it_off_and_the_node_stays_off(
+    make_live, driver, rows, held_target, wall
+):
+    live = make_live()
+    wall.at[5002.0] = lambda: power.set_power(live, 'off', Deadline(30))
+    power.carry_on(live, wall.sleep, wall)
+    assert writes_of(driver) == [('power', 'off')]
+    assert driver.power == 'off'
+    assert rows.row.target_call_id is None
+
+
+def test_a_call_off_that_comes_between_the_look_and_the_turn_wins(
+    make_live, driver, rows, held_target, wall
+):
+    live = make_live()
+    driver.power = 'off'
+    driver.hooks['status'] = lambda: live.clear_target('call-1')
+    power.carry_on(live, wall.sleep, wall)
+    assert writes_of(driver) == []
+
+
+def test_a_target_that_the_row_still_has_is_not_forgotten_by_a_failed_call_off(
+    make_live, driver, rows, held_target
+):
+    """Else a later owner would turn on a node that was turned off since."""
+    live = make_live()
+    rows.read_only = True
+    with pytest.raises(errors.Unavailable):
+        power.set_power(live, 'off', Deadline(30))
+    assert writes_of(driver) == []
+    rows.read_only = False
+    power.set_power(live, 'off', Deadline(30))
+    assert rows.row.target_call_id is None
+    assert writes_of(driver) == [('power', 'off')]
+
+
+def test_a_cycle_that_is_done_is_not_done_again_because_the_row_could_not_be_cleared(
+    make_live, driver, rows, held_target, wall
+):
+    live = make_live()
+    driver.power = 'off'
+
+    def outage():
+        rows.read_only = True
+        wall.at[wall.now + 60] = lambda: (
+            setattr(rows, 'read_only', False),
+            setattr(driver, 'power', 'off'),
+        )
+
+    driver.hooks['power', 'on'] = outage
+    power.carry_on(live, wall.sleep, wall)
+    assert writes_of(driver) == [('power', 'on')]
+    assert rows.row.target_call_id is None
+    assert rows.last_error is None
+
+
+def test_a_second_soft_cycle_takes_the_place_of_the_first(
+    make_live, driver, rows, held_target, no_carrying_on, wall
+):
+    live = make_live()
+    power.cycle(live, False, Deadline(30), 'call-2')
+    assert live.target.call_id == 'call-2'
+    assert rows.row.target_call_id == 'call-2'
+    live.clear_target('call-1', 'late')
+    assert rows.row.target_call_id == 'call-2'
+
+
+def test_the_same_work_is_carried_on_once(make_live, driver, held_target, wall):
+    live = make_live()
+    assert live.follow('call-1')
+    power.carry_on(live, wall.sleep, wall)
+    assert driver.calls == []
+    live.unfollow('call-1')
+    assert live.follow('call-1')
+
+
+def test_a_conductor_that_stops_leaves_the_row_to_the_next_owner(
+    make_live, driver, rows, held_target, wall
+):
+    live = make_live()
+    wall.at[5002.0] = live.drop_target
+    power.carry_on(live, wall.sleep, wall)
+    assert rows.row.target_call_id == 'call-1'
+    assert rows.last_error is None
+    assert writes_of(driver) == []
+
+
+def test_reads_do_not_wait_for_a_soft_cycle(make_live, driver, held_target, wall):
+    live = make_live()
+    seen = []
+    wall.at[5002.0] = lambda: seen.append(live.read_power(Deadline(1)))
+    wall.at[5004.0] = live.drop_target
+    power.carry_on(live, wall.sleep, wall)
+    assert seen == ['on']

@@ -1,0 +1,166 @@
+import contextlib
+import threading
+
+import pytest
+
+from obmd.common import errors
+from obmd.common.deadline import Deadline
+from obmd.conductor import power
+from tests.unit.conductor import fakes
+from tests.unit.conductor.conftest import InThread
+
+
+@pytest.fixture
+def clock():
+    return fakes.Clock()
+
+
+@pytest.fixture
+def writes(clock):
+    return power.Writes(8, 'n1', clock)
+
+
+class Queue:
+    """Writes that run until they are told to end, in threads."""
+
+    def __init__(self, writes):
+        self.writes = writes
+        self.order = []
+        self.began = threading.Semaphore(0)
+        self.end = threading.Semaphore(0)
+
+    def put(self, name, error=None, seconds=30):
+        def write():
+            with self.writes.turn(name, Deadline(seconds)):
+                self.order.append(name)
+                self.began.release()
+                assert self.end.acquire(timeout=10)
+                if error is not None:
+                    raise error
+
+        held, before = self.writes._held, len(self.writes._queue)
+        thread = InThread(write)
+        if held:
+            self.until_queued(before + 1)
+        else:
+            assert self.began.acquire(timeout=10)
+        return thread
+
+    def until_queued(self, count):
+        for _ in range(2000):
+            if len(self.writes._queue) == count:
+                return
+            threading.Event().wait(0.002)
+        raise AssertionError('it does not wait')
+
+
+@pytest.fixture
+def queue(writes):
+    return Queue(writes)
+
+
+def test_one_runs_at_a_time_in_the_order_in_which_they_came(queue):
+    threads = [queue.put(number) for number in range(9)]
+    queue.end.release(9)
+    for thread in threads:
+        thread.result()
+    assert queue.order == list(range(9))
+
+
+def test_eight_wait_and_the_next_is_told_that_the_node_is_busy(queue, clock):
+    threads = [queue.put(f'power {number}') for number in range(9)]
+    clock.now += 7
+    with pytest.raises(errors.NodeBusy) as busy:
+        with queue.writes.turn('power off', Deadline(30)):
+            raise AssertionError('it ran')
+    assert busy.value.node == 'n1'
+    assert 'power 0 for 7 s' in busy.value.reason
+    queue.end.release(9)
+    for thread in threads:
+        thread.result()
+    with queue.writes.turn('power off', Deadline(30)):
+        pass
+
+
+def test_who_does_not_get_its_turn_in_time_is_told_and_does_not_keep_its_place(queue):
+    first = queue.put('power on')
+    with pytest.raises(errors.NodeBusy):
+        with queue.writes.turn('power off', Deadline(0.01)):
+            raise AssertionError('it ran')
+    assert not queue.writes._queue
+    queue.end.release()
+    first.result()
+
+
+@pytest.mark.parametrize('error', [ValueError('x'), errors.BmcRefused('no'), KeyboardInterrupt()])
+def test_a_write_that_fails_lets_the_next_one_in(writes, error):
+    with pytest.raises(type(error)):
+        with writes.turn('a', Deadline(30)):
+            raise error
+    with writes.turn('b', Deadline(30)):
+        pass
+    assert writes._running is None
+
+
+@pytest.mark.parametrize('error', [fakes.SILENT, errors.OutcomeUnknown('no answer', 'n1')])
+def test_who_waited_while_the_bmc_was_silent_does_not_ask_it_again(queue, clock, error):
+    first = queue.put('first', error)
+    others = [queue.put(number) for number in range(3)]
+    clock.now += 5
+    queue.end.release()
+    assert type(first.error()) is type(error)
+    assert [type(other.error()) for other in others] == [errors.BmcSilent] * 3
+    assert queue.order == ['first']
+
+
+def test_who_comes_after_the_silence_asks(queue, clock):
+    first = queue.put('first', fakes.SILENT)
+    queue.end.release()
+    first.error()
+    clock.now += 0.1
+    with queue.writes.turn('next', Deadline(30)):
+        pass
+
+
+def test_a_silence_is_over_with_an_answer(queue, clock):
+    first = queue.put('first', fakes.SILENT)
+    queue.end.release()
+    first.error()
+    clock.now += 0.1
+    queue.order.clear()
+    answered = queue.put('second')
+    waiting = queue.put('third')
+    queue.end.release(2)
+    answered.result()
+    waiting.result()
+
+
+def test_a_refusal_is_no_silence(queue):
+    first = queue.put('first', errors.BmcRefused('no'))
+    second = queue.put('second')
+    queue.end.release(2)
+    first.error()
+    second.result()
+
+
+def test_no_two_are_ever_in_at_once_and_none_is_forgotten():
+    writes = power.Writes(100, 'n1')
+    inside, most, done = [], [], []
+
+    def write(number):
+        for turn in range(20):
+            seconds = 0.0005 if (number + turn) % 3 == 0 else 30
+            with contextlib.suppress(errors.NodeBusy):
+                with writes.turn('x', Deadline(seconds)):
+                    inside.append(number)
+                    most.append(len(inside))
+                    inside.pop()
+            done.append(number)
+
+    threads = [InThread(lambda n=n: write(n)) for n in range(8)]
+    for thread in threads:
+        thread.result()
+    assert set(most) == {1}
+    assert len(done) == 160
+    assert not writes._held
+    assert not writes._queue
