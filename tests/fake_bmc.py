@@ -143,6 +143,8 @@ class FakeBmc:
         session = self.sessions.get(struct.unpack_from('<I', data, 4)[0])
         if session is None:
             return bytes([data[0], 2, 0, 0, 0, 0, 0, 0])
+        if session.active:
+            return None
         sid = struct.pack('<I', session.console_sid)
         role, name = data[24], data[28 : 28 + data[27]]
         if name != self.user:
@@ -150,6 +152,7 @@ class FakeBmc:
         if role & 0xF > self.level:
             return bytes([data[0], 0x09, 0, 0]) + sid
         identity = bytes([role, len(name)]) + name
+        session.random = os.urandom(16)
         session.agree(data[8:24], identity, self.password, self.kg)
         code = session.hash(
             self.password,

@@ -24,12 +24,17 @@ from obmd.common import errors
 RETRY, RETRY_GROWTH, RETRY_MAX = 0.25, 1.4, 1.5
 #: logins begun anew because the BMC does not know a session any more
 RESTARTS = 5
-#: seconds that a BMC may stall in the middle of a login before it begins anew, at the first packet
-STALL = 4.0
+#: the longest first pause in the login of a BMC that takes its time
+PATIENCE_MAX = 3.0
+#: how often one packet of a login is sent again before the login is begun anew
+REPEATS = 2
+#: seconds without progress after which a login begins anew at the first packet (a slow BMC gets
+#: two of its pauses more)
+STALL = 5.0
 
 ADMINISTRATOR, OPERATOR = 4, 3
 #: RMCP+ status codes, table 13-15
-_CREDENTIALS = (0x0C, 0x0D, 0x0F)
+_CREDENTIALS = (0x0C, 0x0D)
 _ROLE = (0x09, 0x0A, 0x0D)
 _ALGORITHM = (0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12)
 _STALE = (0x02, 0x08)
@@ -64,9 +69,10 @@ class Rmcp(pyghmi_session.Session):
         self.heard_at = self.sent_at = reactor.now()
         self.on_sol = None
         self._timer = None
-        self._opened_at = None
-        self._sending_again = self._sent_again = False
-        self._opens = self._restarts = 0
+        self._asked_at = self._progress_at = reactor.now()
+        self._patience = RETRY
+        self._sending_again = False
+        self._repeats = self._restarts = self._stage = 0
         self._answer = None
         self._on_answer = None
         self._set_what_pyghmi_reads()
@@ -96,8 +102,8 @@ class Rmcp(pyghmi_session.Session):
 
     def open(self):
         """The BMC has answered and it is our turn: log in."""
-        self._opened_at = self.reactor.now()
-        self._opens = self._restarts = 0
+        self._restarts = self._stage = 0
+        self._progress_at = self.reactor.now()
         self._begin()
 
     @property
@@ -118,12 +124,19 @@ class Rmcp(pyghmi_session.Session):
         self.localsid = 1 + int(self.reactor.random() * 0xFFFFFF00)
         self.sockaddr = self.peer
         self.attemptedhash = 256 if self.suite == 17 else 1
-        self._sent_again = False
         self._on_answer = self._answer = None
         self.request_entry.clear()
 
+    def _progress(self, stage):
+        """A stage that was reached before in this login is none."""
+        if stage > self._stage:
+            self._stage, self._progress_at = stage, self.reactor.now()
+
     def _got_channel_auth_cap(self, response):
         self._disarm()
+        # a BMC that takes its time here will take more of it over the keys
+        took = self.reactor.now() - self._asked_at
+        self._patience = min(PATIENCE_MAX, max(RETRY, 2 * took))
         data = response['data']
         # table 22-15: extended capabilities, and IPMI 2.0 among them
         if response['code'] or len(data) < 4 or not (data[1] & 0x80 and data[3] & 0x02):
@@ -140,6 +153,7 @@ class Rmcp(pyghmi_session.Session):
             if self._takes_other_suite(data):
                 self._fail(errors.BmcRefused, f'it does not take cipher suite {self.suite}')
                 return
+            self._progress(1)
             super()._got_rmcp_response(data)
 
     def _open_refused(self, status):
@@ -168,24 +182,27 @@ class Rmcp(pyghmi_session.Session):
         if data[1]:
             self._refused(data[1])
         else:
+            self._progress(2)
             super()._got_rakp2(data)
 
     def _got_rakp4(self, data):
         if self.sessioncontext != 'EXPECTINGRAKP4' or data[0] != self.rmcptag:
             return
-        if data[1] and self._sent_again:
-            self._begin()  # it may have answered the first of our two messages
+        if data[1] == 0x0F and self._restarts < RESTARTS:
+            # RAKP 2 has shown that the password is right.  It has seen a repeated RAKP 1 and
+            # answered both with other random numbers.
+            self._restarts += 1
+            self._begin_slower()
         elif data[1]:
             self._refused(data[1])
         else:
+            self._progress(3)
             super()._got_rakp4(data)
 
     def onlogon(self, parameter):
         """pyghmi's word that a key does not match; everything else is judged before."""
         if self.sessioncontext == 'FAILED':
             self._fail(errors.CredentialsRefused, 'the password is wrong')
-        elif self._sent_again:
-            self._begin()
         else:
             which = 'K_g is wrong' if self.account.kg else 'it has a K_g and none is given'
             self._fail(errors.CredentialsRefused, which)
@@ -254,16 +271,18 @@ class Rmcp(pyghmi_session.Session):
             return
         if self.sequencenumber:
             self.sequencenumber += 1
+        self._asked_at = self.reactor.now()
         self.link.send(self.netpacket, self.sockaddr)
         if retry:
             self._arm()
 
     def _arm(self):
         if self._sending_again:
-            self.timeout = min(RETRY_MAX, self.timeout * RETRY_GROWTH)
+            self.timeout = max(self.timeout, min(RETRY_MAX, self.timeout * RETRY_GROWTH))
         else:
-            self._sent_again = False
-            self.timeout = RETRY * (1 + self.reactor.random())
+            self._repeats = 0
+            first = self._patience if self.opening else RETRY
+            self.timeout = first * (1 + self.reactor.random())
         self._disarm()
         self._timer = self.reactor.call_later(self.timeout, self._timedout)
 
@@ -273,29 +292,29 @@ class Rmcp(pyghmi_session.Session):
             self._timer = None
 
     def _timedout(self):
-        if self.logging and self.sessioncontext is not None:
-            if self.reactor.now() - self._opened_at > STALL:
+        if self.opening:
+            if self.reactor.now() - self._progress_at > STALL + 2 * self._patience:
                 self._initsession()
                 self.owner.stalled(self)
                 if not self.broken:
-                    self._get_channel_auth_cap()
+                    self.login()
                 return
-            if self.sessioncontext == 'OPENSESSION':
-                self._opens += 1
-                if self._opens == 2 and not self.account.cipher_suite:
+            if self._repeats == REPEATS and self.sessioncontext != 'ESTABLISHED':
+                if self.sessioncontext == 'OPENSESSION' and not self.account.cipher_suite:
                     self.suite = 3  # it may not even answer a proposal that it does not know
-                self._begin()
+                self._begin_slower()
                 return
-            if self._sent_again and self.sessioncontext != 'ESTABLISHED':
-                self._begin()
-                return
+        self._repeats += 1
         self._sending_again = True
         try:
             if self.lastpayload:
                 self.send_payload()
         finally:
             self._sending_again = False
-        self._sent_again = True
+
+    def _begin_slower(self):
+        self._patience = min(PATIENCE_MAX, 2 * self._patience)
+        self._begin()
 
     # -- in the session -------------------------------------------------------------------------
 

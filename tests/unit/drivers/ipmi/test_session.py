@@ -159,6 +159,36 @@ def test_login_and_commands_with_every_fifth_packet_lost(rig, seed):
         assert rig.call(*GET_CHASSIS_STATUS, seconds=20).code == 0
 
 
+@pytest.mark.parametrize('way', [0.1, 0.3, 0.5, 0.8])
+def test_a_slow_bmc_gets_the_time_it_needs(rig, way):
+    """A round trip longer than our pauses must not make us begin again and again."""
+    rig.connect()
+    rig.reactor.way = way
+    assert rig.call(*GET_DEVICE_ID, seconds=20 * way + 3).code == 0
+    assert rig.call(*GET_DEVICE_ID).code == 0
+
+
+def test_repeated_and_lost_messages_of_a_login_never_pass_for_wrong_credentials(rig):
+    silent = 0
+    for seed in range(200):
+        rig.connect({'kg': b'key'}, kg=b'key')
+        chaos = random.Random(seed)
+        rig.reactor.fault = lambda packet, way: [packet] * chaos.choice((0, 1, 1, 2))  # noqa: B023
+        rig.reactor.way = chaos.choice((0.01, 0.2, 0.4))
+        try:
+            assert rig.call(*GET_DEVICE_ID, seconds=60).code == 0
+        except errors.BmcSilent:
+            silent += 1
+    assert silent < 10, silent
+
+
+def test_wrong_credentials_of_a_slow_bmc_are_still_found_out(rig):
+    rig.connect({'kg': b'wrong'}, kg=b'key')
+    rig.reactor.way = 0.3
+    with pytest.raises(errors.CredentialsRefused):
+        rig.call(*GET_DEVICE_ID, seconds=20)
+
+
 def test_logging_out_closes_the_session_and_leaves_sol_alone(rig):
     rig.connect()
     rig.call(*GET_DEVICE_ID)
