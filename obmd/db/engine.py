@@ -53,6 +53,7 @@ class _Database:
         self.url = url
         self.lock = contextlib.nullcontext()
         self._anchor = None
+        self._idle = []
         self._in_file = url.get_backend_name() == 'sqlite' and not dialects.in_memory(url)
         if dialects.in_memory(url):
             # one connection for all: a transaction must not begin inside another thread's
@@ -72,9 +73,28 @@ class _Database:
         self._manager.append_on_engine_create(dialects.prepare)
         self.engine = self._manager.writer.get_engine()
 
-    def transaction(self, write):
-        manager = self._manager.writer if write else self._manager.reader
-        return manager.using(_Context())
+    def writing(self):
+        return self._manager.writer.using(_Context())
+
+    @contextlib.contextmanager
+    def reading(self):
+        """A connection without a session, whose bookkeeping costs as much as a query.
+
+        Those to a SQLite file are kept: oslo.db gives them no pool, and to open one costs more
+        than a query.
+        """
+        if not self._in_file:
+            with self.engine.connect() as connection:
+                yield connection
+            return
+        connection = self._idle.pop() if self._idle else self.engine.connect()
+        try:
+            yield connection
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
 
     def hold(self):
         """Keep one SQLite connection open: when the last one closes, the log is written back
@@ -84,6 +104,8 @@ class _Database:
             self._anchor.execute('SELECT count(*) FROM sqlite_master').fetchone()
 
     def dispose(self):
+        while self._idle:
+            self._idle.pop().close()
         if self._anchor is not None:
             self._anchor.close()
         self.engine.dispose()
@@ -150,9 +172,9 @@ def pool_status():
 
 @contextlib.contextmanager
 def reader():
-    """A session to read with.  :raises Unavailable: the database is not there."""
-    with _translated(), _database.lock, _database.transaction(write=False) as session:
-        yield session
+    """A connection to read with.  :raises Unavailable: the database is not there."""
+    with _translated(), _database.lock, _database.reading() as connection:
+        yield connection
 
 
 @contextlib.contextmanager
@@ -162,7 +184,7 @@ def writer():
     :raises Unavailable: the database is not there; when that happens at the end, whether the
         commit was done is not known.
     """
-    with _translated(), _database.lock, _database.transaction(write=True) as session:
+    with _translated(), _database.lock, _database.writing() as session:
         dialects.begin_write(session)
         yield session
 

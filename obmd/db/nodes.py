@@ -57,8 +57,13 @@ def _select(*where):
     return sa.select(*_COLUMNS).where(*where)
 
 
-def _one(session, *where):
-    row = session.execute(_select(*where)).one_or_none()
+# of every request: made once, for SQLAlchemy knows a statement by the object
+_BY_NAME = _select(_TABLE.c.name == sa.bindparam('name'))
+_BY_UUID = _select(_TABLE.c.uuid == sa.bindparam('uuid'))
+
+
+def _one(session, statement, **values):
+    row = session.execute(statement, values).one_or_none()
     return None if row is None else Node(*row)
 
 
@@ -110,7 +115,7 @@ def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, cl
     try:
         with engine.writer() as session:
             session.execute(sa.insert(_TABLE).values(values))
-            return _one(session, _TABLE.c.uuid == uuid)
+            return _one(session, _BY_UUID, uuid=uuid)
     except db_exc.DBDuplicateEntry:
         raise errors.NodeExists(f'node "{name}" exists already', node=name) from None
 
@@ -120,7 +125,7 @@ def delete(name):
     if not storable(name):
         return None
     with engine.writer() as session:
-        node = _one(session, _TABLE.c.name == name)
+        node = _one(session, _BY_NAME, name=name)
         if node is None:
             return None
         gone = session.execute(sa.delete(_TABLE).where(_TABLE.c.id == node.id)).rowcount
@@ -136,14 +141,14 @@ def get(name):
     if not storable(name):
         return None
     with engine.reader() as session:
-        return _one(session, _TABLE.c.name == name)
+        return _one(session, _BY_NAME, name=name)
 
 
 @engine.retried
 def get_by_uuid(uuid):
     """:returns: :class:`Node` or None."""
     with engine.reader() as session:
-        return _one(session, _TABLE.c.uuid == uuid)
+        return _one(session, _BY_UUID, uuid=uuid)
 
 
 def by_names(names):
@@ -197,7 +202,7 @@ def _set_token(name, clock, **values):
     with engine.writer() as session:
         if not _update(session, [_TABLE.c.name == name], clock, **values):
             return None
-        return _one(session, _TABLE.c.name == name)
+        return _one(session, _BY_NAME, name=name)
 
 
 def token_ids(uuids):

@@ -1,5 +1,6 @@
 import logging
 import os
+import sqlite3
 import stat
 import threading
 
@@ -116,6 +117,26 @@ def test_a_file_is_written_through_a_log_with_foreign_keys_on(file_database):
         assert session.execute(sa.text('PRAGMA busy_timeout')).scalar() == 5000
 
 
+def test_a_reader_sees_what_other_processes_wrote_since_the_last_one(file_database):
+    engine.upgrade()
+    make()
+    assert nodes.get('n1').name == 'n1'
+    with sqlite3.connect(file_database) as other:
+        other.execute("UPDATE nodes SET name = 'n2'")
+    other.close()
+    assert nodes.get('n1') is None
+    assert nodes.get('n2').name == 'n2'
+
+
+def test_a_reader_that_fails_leaves_nothing_behind(file_database):
+    engine.upgrade()
+    for _ in range(3):
+        with pytest.raises(errors.Unavailable), engine.reader() as connection:
+            connection.execute(sa.text('SELECT nonsense FROM nodes'))
+    assert make().name == 'n1'
+    assert nodes.get('n1').name == 'n1'
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_line():
     CONF.set_override('connection', 'sqlite:////proc/none/obmd.sqlite', 'database')
     try:
@@ -143,8 +164,8 @@ def test_what_fails_inside_is_rolled_back(memory_database):
             session.execute(sa.delete(models.Node))
             session.execute(sa.text('CREATE TABLE t (x INTEGER)'))
             raise ZeroDivisionError
-    with engine.reader() as session:
-        assert 't' not in sa.inspect(session.connection()).get_table_names()
+    with engine.reader() as connection:
+        assert 't' not in sa.inspect(connection).get_table_names()
 
 
 def test_the_parameters_of_a_failed_statement_are_not_shown(memory_database):
