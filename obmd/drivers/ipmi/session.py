@@ -24,6 +24,8 @@ from obmd.common import errors
 RETRY, RETRY_GROWTH, RETRY_MAX = 0.25, 1.4, 1.5
 #: logins begun anew because the BMC does not know a session any more
 RESTARTS = 5
+#: seconds in which a BMC that is not slow answers
+QUICK = 0.05
 #: the longest first pause in the login of a BMC that takes its time
 PATIENCE_MAX = 3.0
 #: how often one packet of a login is sent again before the login is begun anew
@@ -69,7 +71,7 @@ class Rmcp(pyghmi_session.Session):
         self.heard_at = self.sent_at = reactor.now()
         self.on_sol = None
         self._timer = None
-        self._asked_at = self._progress_at = reactor.now()
+        self._asked_first_at = self._asked_at = self._progress_at = reactor.now()
         self._patience = RETRY
         self._sending_again = False
         self._repeats = self._restarts = self._stage = 0
@@ -98,6 +100,7 @@ class Rmcp(pyghmi_session.Session):
     def login(self):
         """Ask who is there; the rest follows in :meth:`open`."""
         self._initsession()
+        self._asked_first_at = self.reactor.now()
         self._get_channel_auth_cap()
 
     def open(self):
@@ -134,9 +137,12 @@ class Rmcp(pyghmi_session.Session):
 
     def _got_channel_auth_cap(self, response):
         self._disarm()
-        # a BMC that takes its time here will take more of it over the keys
-        took = self.reactor.now() - self._asked_at
-        self._patience = min(PATIENCE_MAX, max(RETRY, 2 * took))
+        # A BMC that takes its time here will take more of it over the keys.  An answer right
+        # after a repeat rather says that the packets before were lost.
+        now = self.reactor.now()
+        if (took := now - self._asked_at) > QUICK:
+            took = max(now - self._asked_first_at, 2 * took)
+        self._patience = min(PATIENCE_MAX, max(RETRY, took))
         data = response['data']
         # table 22-15: extended capabilities, and IPMI 2.0 among them
         if response['code'] or len(data) < 4 or not (data[1] & 0x80 and data[3] & 0x02):
