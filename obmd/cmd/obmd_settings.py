@@ -68,9 +68,9 @@ class Settings:
             raise errors.Fatal('INSECURE is set together with a TLS certificate or key: choose one')
         plaintext = self.insecure or (self.plaintext_allowed and not self.tls_cert)
         CONF.set_override('insecure', plaintext, 'api')
-        connection = _connection(self.db_type, self.db_path)
-        if connection:
-            CONF.set_override('connection', connection, 'database')
+        url = connection(self.db_type, self.db_path)
+        if url:
+            CONF.set_override('connection', url, 'database')
 
     @property
     def admin_hash(self):
@@ -118,7 +118,7 @@ def _boolean(text):
         raise errors.Fatal('INSECURE must be true or false') from None
 
 
-def _connection(db_type, db_path):
+def connection(db_type, db_path):
     """:returns: str, an SQLAlchemy URL, or None for obmd's own default."""
     if not db_type and not db_path:
         return None

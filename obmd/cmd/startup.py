@@ -17,8 +17,6 @@ LAST_RESORT = 1.2
 
 def patch():
     """Make this process's blocking calls yield; call it before anything else is imported."""
-    # A notice to eventlet's users is none to ours.
-    warnings.filterwarnings('ignore', message=r'\s*Eventlet is deprecated')
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     import eventlet
 

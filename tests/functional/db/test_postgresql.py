@@ -99,7 +99,7 @@ def test_more_callers_than_connections_wait_their_turn(database):
 
 def test_two_upgrades_at_once_both_succeed(postgresql):
     url = postgresql.new_database('upgraded_twice')
-    command = 'import sys; from obmd.cmd.manage import main; sys.exit(main(["db", "upgrade"]))'
+    command = 'import sys; from obmd.cmd.manage.app import main; sys.exit(main(["db", "upgrade"]))'
     running = [
         subprocess.Popen(
             [sys.executable, '-c', command],

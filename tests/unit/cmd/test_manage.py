@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from obmd.cmd import manage
+from obmd.cmd.manage import app as manage
 from obmd.common import secrets
 from obmd.conf import CONF
 from obmd.db import conductors
@@ -140,7 +140,7 @@ def test_an_api_host_lists_its_public_key(run, tmp_path):
 
 
 def test_rekey_moves_every_node_to_the_newest_key(fleet, monkeypatch):
-    monkeypatch.setattr(manage, 'PAGE', 2)
+    monkeypatch.setattr(manage.base, 'PAGE', 2)
     newest = fleet('key', 'new')[1].split()[1]
     status, output, said = fleet('rekey')
     assert (status, output) == (0, f'newest key: {newest}\n')

@@ -1,0 +1,77 @@
+"""``obmd-manage key ...`` and ``rekey``"""
+
+import os
+
+from obmd.cmd.manage import base
+from obmd.common import errors
+from obmd.common import secrets
+from obmd.db import nodes
+
+
+class KeyNew(base.Command):
+    """Make a key pair to which BMC credentials are sealed; add one when there is one already.
+
+    Writes [secrets] private_key_file (0600) and public_key_file. Give the private file to every
+    conductor first and to nobody else, then the public file to every API host. The older keys
+    stay in the private file, so that what is sealed to them can be opened; "obmd-manage rekey"
+    seals it to the newest.
+    """
+
+    def take_action(self, parsed_args):
+        private, public = secrets.key_paths()
+        make = secrets.add_key if os.path.exists(private) else secrets.create_keys
+        made = make(private, public)
+        self.say(f'key {made.key_id}')
+        self.say(f'private, for the conductors: {private}')
+        self.say(f'public, for the API: {public}')
+
+
+class KeyList(base.Lister):
+    """List the keys of this machine by id: never the keys themselves."""
+
+    def take_action(self, parsed_args):
+        private, public = secrets.key_paths()
+        rows = []
+        if os.path.exists(private):
+            keyring = secrets.Keyring.load(private)
+            newest = keyring.public.key_id
+            rows += [(one, 'private', private, one == newest) for one in keyring.key_ids]
+        if os.path.exists(public) or not rows:
+            rows.append((secrets.PublicKey.load(public).key_id, 'public', public, True))
+        return ('Key id', 'Half', 'File', 'Newest'), rows
+
+
+class Rekey(base.Command):
+    """Seal every node's BMC credentials to the newest key.
+
+    After "obmd-manage key new", once every conductor has the new private file. Needs that file,
+    so run it where a conductor runs. Services may go on meanwhile; what is at the newest key
+    already is left alone, so it can be run again.
+    """
+
+    def take_action(self, parsed_args):
+        base.open_database()
+        keyring = secrets.Keyring.load(secrets.key_paths()[0])
+        newest = keyring.public
+        seen = done = failed = 0
+        for node in base.every_node():
+            seen += 1
+            if node.key_id != newest.key_id:
+                try:
+                    done += self._reseal(node, keyring)
+                except (errors.SealMismatch, errors.KeyMissing) as error:
+                    failed += 1
+                    self.progress(f'{base.printable(node.name)}: {error.reason}')
+            if seen % base.PAGE == 0:
+                self.progress(f'{seen} nodes seen, {done} sealed anew')
+        self.progress(f'{seen} nodes seen, {done} sealed anew, {failed} failed')
+        self.say(f'newest key: {newest.key_id}')
+        return 1 if failed else 0
+
+    @staticmethod
+    def _reseal(node, keyring):
+        info = secrets.open_info(keyring, node)
+        sealed, key_id = secrets.seal_info(
+            keyring.public, node.uuid, node.driver, node.address, info
+        )
+        return nodes.reseal(node.uuid, node.sealed_info, sealed, key_id)

@@ -1,0 +1,84 @@
+"""``obmd-manage node ...``"""
+
+from obmd.cmd.manage import base
+from obmd.common import errors
+from obmd.db import conductors
+from obmd.db import nodes
+
+
+class _OneNode(base.Configured):
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument('node', metavar='NODE', help='Name of the node.')
+        return parser
+
+
+def _unknown(name):
+    return errors.NotFound(f'there is no node "{base.printable(name)}"', node=name)
+
+
+class NodeRetry(_OneNode, base.Command):
+    """Let obmd try a node's credentials again after its BMC has refused them.
+
+    obmd stops at the first refusal, because a BMC may lock the account out. Use this when the
+    password was changed at the BMC to what obmd has; otherwise register the node anew.
+    """
+
+    def take_action(self, parsed_args):
+        base.open_database()
+        if not nodes.retry_credentials(parsed_args.node):
+            raise _unknown(parsed_args.node)
+
+
+class NodeList(base.Lister):
+    """List the nodes: where their BMCs are, who owns them, what is wrong."""
+
+    def take_action(self, parsed_args):
+        base.open_database()
+        hosts = {one.incarnation: one.host for one in conductors.all()}
+        columns = ('Name', 'Type', 'Address', 'Group', 'Owner', 'Token', 'Problem')
+        return columns, (self._row(node, hosts) for node in base.every_node())
+
+    @staticmethod
+    def _row(node, hosts):
+        row = (
+            node.name,
+            node.driver,
+            node.address,
+            node.conductor_group,
+            hosts.get(node.owner, node.owner),
+            'yes' if node.token_id else 'no',
+            node.credentials_refused or node.last_error,
+        )
+        return tuple(base.printable(value) for value in row)
+
+
+class NodeShow(_OneNode, base.ShowOne):
+    """Show what the database has of a node, without its secrets."""
+
+    def take_action(self, parsed_args):
+        base.open_database()
+        node = nodes.get(parsed_args.node)
+        if node is None:
+            raise _unknown(parsed_args.node)
+        shown = {
+            'name': node.name,
+            'uuid': node.uuid,
+            'type': node.driver,
+            'address': node.address,
+            'group': node.conductor_group,
+            'owner': node.owner,
+            'owner_epoch': node.owner_epoch,
+            'key_id': node.key_id,
+            'token_issued_at': base.when(node.token_issued_at),
+            'credentials_refused': node.credentials_refused,
+            'credentials_refused_at': base.when(node.credentials_refused_at),
+            'sol_holder': node.sol_holder,
+            'target_power_state': node.target_power_state,
+            'target_until': base.when(node.target_until),
+            'target_reason': node.target_reason,
+            'last_error': node.last_error,
+            'created_at': base.when(node.created_at),
+            'updated_at': base.when(node.updated_at),
+        }
+        return tuple(shown), tuple(base.printable(value) for value in shown.values())
