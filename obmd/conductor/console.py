@@ -6,6 +6,7 @@ jittered pauses.  All state changes happen under one lock that is never held acr
 waits: the driver's callbacks come from the I/O loop.
 """
 
+import contextlib
 import logging
 import random
 import secrets
@@ -23,8 +24,11 @@ from obmd.streams import viewer
 
 LOG = logging.getLogger(__name__)
 
-#: seconds up after which the pauses before a reconnect start small again
+#: seconds up after which the pauses before a reconnect start small again; and within which a
+#: second loss to another client means that somebody insists
 STEADY = 60.0
+#: seconds until a row that could not be written is written again
+RECORD_AGAIN = 5.0
 #: what stands in the node's row when another client took the SOL session from us
 FOREIGN = 'foreign'
 
@@ -45,7 +49,8 @@ class _Sink(base.ConsoleSink):
 class _Attempt:
     """One try to open the source, waited for by any number of viewers."""
 
-    def __init__(self, takeover):
+    def __init__(self, sink, takeover):
+        self.sink = sink
         self.takeover = takeover
         self.error = None
         self.done = threading.Event()
@@ -70,14 +75,21 @@ class Console:
         # What comes from now on is later than the issue of the token in the row.
         self._ring.set_barrier(live.token_id)
         self._lock = threading.Lock()
+        self._recording = threading.Lock()
         self._viewers = set()
         self._attempt = None
         self._sink = None
         self._handle = None
+        self._closing = None
+        self._holder = live.sol_holder
         self._up_since = None
+        self._taken_at = None
+        self._contested = False
         self._failures = 0
         self._timer = None
+        self._linger = None
         self._closed = False
+        self._deactivate = True
 
     @property
     def up(self):
@@ -91,7 +103,7 @@ class Console:
     def start(self):
         """Open the source now if it is to be captured always."""
         if self._always:
-            self._start_attempt()
+            self._join_attempt()
 
     # -- viewers ------------------------------------------------------------------------------
 
@@ -112,11 +124,13 @@ class Console:
             headers['Obmd-Gap'] = str(gap)
         with self._lock:
             self._viewers.add(stream)
+            self._stop_linger()
         stream.on_end(lambda: self._leave(stream))
         try:
             self._connect(takeover, deadline)
         except errors.ObmdError:
-            if not replay or reader.offset == self._ring.end:
+            has_history = (replay or cursor is not None) and reader.offset < self._ring.end
+            if self._closed or not has_history:
                 stream.end('the console could not be opened')
                 raise
             self._try_later()
@@ -129,90 +143,118 @@ class Console:
     def _leave(self, stream):
         with self._lock:
             self._viewers.discard(stream)
-            last = not self._viewers and not self._always and not self._closed
-        if last:
-            self._timers.after(CONF.console.linger, self._close_if_unwatched)
+            self._start_linger()
+        if stream.lost:
+            # Not here: this may be the I/O loop.
+            threads.spawn(LOG.info, '%s: a slow viewer lost %d bytes', self._live.name, stream.lost)
+
+    def _start_linger(self):
+        """The caller holds the lock."""
+        self._stop_linger()
+        if self._handle is not None and not self._viewers and not self._always:
+            self._linger = self._timers.after(CONF.console.linger, self._close_if_unwatched)
+
+    def _stop_linger(self):
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
 
     def _close_if_unwatched(self):
         with self._lock:
             if self._viewers or self._always or self._handle is None:
                 return
             handle = self._drop_handle()
-        handle.close(Deadline(self._live.driver.answer_within))
-        self._live.set_sol_holder(None)
+        self._close_handle(handle, Deadline(self._live.driver.answer_within))
 
     # -- opening ------------------------------------------------------------------------------
 
     def _connect(self, takeover, deadline):
         """Return when the source is up; else raise why it is not."""
         while True:
-            attempt = self._start_attempt(takeover)
+            attempt = self._join_attempt(takeover)
             if attempt is None:
                 return
             if not attempt.done.wait(deadline.remaining):
                 raise errors.BmcSilent('the console did not open in time', self._live.name)
             if attempt.error is None:
                 return
-            if not (takeover and isinstance(attempt.error, errors.ConsoleHeld)) or attempt.takeover:
+            held = isinstance(attempt.error, errors.ConsoleHeld)
+            if not held or not takeover or attempt.takeover:
                 raise errors.from_wire(attempt.error.to_wire())
 
-    def _start_attempt(self, takeover=False):
-        """:returns: the attempt under way, begun if there was none; None when the source is up."""
+    def _join_attempt(self, takeover=False):
+        """:returns: the attempt under way, begun if there was none; None when the source is up.
+
+        :raises Unavailable: the console is closed.
+        """
         with self._lock:
+            if self._closed:
+                raise self._is_closed()
             if self._handle is not None:
                 return None
-            if self._closed:
-                raise errors.Unavailable('the console is closing', self._live.name, 1)
             if self._attempt is not None:
                 return self._attempt
-            attempt = self._attempt = _Attempt(takeover)
+            self._sink = _Sink(self)
+            attempt = self._attempt = _Attempt(self._sink, takeover)
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
         threads.spawn(self._open, attempt)
         return attempt
 
+    def _is_closed(self):
+        return errors.Unavailable('the console is closing', self._live.name, 1)
+
     def _open(self, attempt):
-        sink = _Sink(self)
-        handle = None
-        self._sink = sink
+        handle = error = None
         try:
-            handle = self._open_source(sink, attempt.takeover)
-        except errors.ObmdError as error:
-            attempt.error = error
+            handle = self._open_source(attempt)
+        except errors.ObmdError as refusal:
+            error = refusal
         except Exception:
             LOG.exception('%s: the console could not be opened', self._live.name)
-            attempt.error = errors.ObmdError('internal error of the driver', self._live.name)
+            error = errors.ObmdError('internal error of the driver', self._live.name)
         with self._lock:
-            self._attempt = None
-            late = handle is not None and (self._closed or self._sink is not sink)
-            if handle is not None and not late:
+            up = handle is not None and self._sink is attempt.sink and not self._closed
+            if up:
+                self._attempt = None
                 self._handle = handle
                 self._up_since = self._clock()
-        attempt.done.set()
-        if late:
-            handle.close(Deadline(self._live.driver.answer_within))
-        elif attempt.error is not None:
-            self._failed(attempt.error)
-        else:
+                self._holder = f'{self._live.incarnation} {handle.peer}'
+                self._start_linger()
+        if up:
+            attempt.done.set()
             LOG.info('%s: console up', self._live.name)
-            self._live.set_sol_holder(f'{self._live.incarnation} {handle.peer}')
-            if not self._viewers and not self._always:
-                self._timers.after(CONF.console.linger, self._close_if_unwatched)
+            self._record()
+            return
+        # A source that was lost while it opened is down already (attempt.error); one that opened
+        # after the console was closed is given back before anybody can open another.
+        if handle is not None and attempt.error is None:
+            handle.close(Deadline(self._live.driver.answer_within), self._deactivate)
+            error = self._is_closed()
+        with self._lock:
+            self._attempt = None
+            if self._sink is attempt.sink:
+                self._sink = None
+            attempt.error = attempt.error or error
+        attempt.done.set()
+        self._failed(attempt.error)
 
-    def _open_source(self, sink, takeover):
+    def _open_source(self, attempt):
+        if (closing := self._closing) is not None:
+            closing.wait(self._live.driver.answer_within)
         deadline = Deadline(CONF.console.connect_timeout)
         with self._live.bmc() as driver:
             try:
-                return driver.open_console(sink, deadline)
+                return driver.open_console(attempt.sink, deadline)
             except errors.ConsoleHeld:
                 # Taken over once, on request, or when the row says that it is our own session
                 # or that of a predecessor which died with it.
-                ours = self._live.sol_holder not in (None, FOREIGN)
-                if not takeover and not ours:
+                ours = self._holder not in (None, FOREIGN)
+                if not attempt.takeover and not ours:
                     raise
-                self._live.set_sol_holder(None)
-                return driver.open_console(sink, deadline, takeover=True)
+                self._holder = None
+                return driver.open_console(attempt.sink, deadline, takeover=True)
 
     # -- what the source tells; from the I/O loop, so nothing here waits ------------------------
 
@@ -227,21 +269,26 @@ class Console:
             if sink is not self._sink:
                 return
             self._sink = None
+            now = self._clock()
+            if isinstance(error, errors.ConsoleHeld):
+                self._holder = FOREIGN
+                self._contested = self._taken_at is not None and now - self._taken_at < STEADY
+                self._taken_at = now
+            if self._handle is None:
+                self._attempt.error = error  # it is opening: whoever opens it goes on
+                return
             self._handle = None
-            steady = self._up_since is not None and self._clock() - self._up_since >= STEADY
-            if steady:
+            self._stop_linger()
+            if now - self._up_since >= STEADY:
                 self._failures = 0
-            self._up_since = None
-        threads.spawn(self._after_loss, error)
-
-    def _after_loss(self, error):
-        if isinstance(error, errors.ConsoleHeld):
-            self._live.set_sol_holder(FOREIGN)
-        self._failed(error)
+        threads.spawn(self._failed, error)
 
     def _failed(self, error):
+        if self._closed:
+            return
         LOG.warning('%s: console down: %s', self._live.name, error.reason)
         self._try_later()
+        self._record()
 
     def _try_later(self):
         with self._lock:
@@ -252,18 +299,35 @@ class Console:
             self._timer = self._timers.after(self._pause(), self._try_again)
 
     def _pause(self):
-        """Seconds until the next try: doubling, jittered so that a rack does not come at once."""
+        """Seconds until the next try: doubling, jittered so that a rack does not come at once.
+
+        Where another client took the session twice, the longest: it is its turn now.
+        """
         longest = CONF.console.retry_max
         pause = min(longest, CONF.console.retry_min * 2 ** min(self._failures, 16))
         self._failures += 1
+        if self._contested:
+            pause = longest
         return self._uniform(pause / 2, pause)
 
     def _try_again(self):
         with self._lock:
             self._timer = None
-            if self._closed or not (self._always or self._viewers):
+            if not (self._always or self._viewers):
                 return
-        self._start_attempt()
+        with contextlib.suppress(errors.Unavailable):
+            self._join_attempt()
+
+    def _record(self):
+        """Bring the row to who holds the SOL session now; written one after the other, so that
+        the last word in the row is the last that was true."""
+        try:
+            with self._recording:
+                self._live.set_sol_holder(self._holder)
+        except errors.ObmdError as error:
+            LOG.warning('%s: its SOL holder is not recorded: %s', self._live.name, error.reason)
+            if not self._closed:
+                self._timers.after(RECORD_AGAIN, self._record)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -271,18 +335,35 @@ class Console:
         """End the viewers and give the source back.  :param reason: str, for the log."""
         with self._lock:
             self._closed = True
+            self._deactivate = deactivate
             viewers = list(self._viewers)
-            handle = self._drop_handle()
+            attempt, closing = self._attempt, self._closing
+            handle = self._drop_handle() if self._handle is not None else None
+            self._stop_linger()
             if self._timer is not None:
                 self._timer.cancel()
         for stream in viewers:
             stream.end(reason)
         if handle is not None:
-            handle.close(deadline, deactivate)
-            if deactivate:
-                self._live.set_sol_holder(None)
+            self._close_handle(handle, deadline, deactivate)
+        for pending in (attempt and attempt.done, closing):
+            if pending:
+                pending.wait(deadline.remaining)
 
     def _drop_handle(self):
         """Forget the source; the caller holds the lock and closes what is returned."""
         handle, self._handle, self._sink = self._handle, None, None
+        self._closing = threading.Event()
         return handle
+
+    def _close_handle(self, handle, deadline, deactivate=True):
+        """Nothing is opened meanwhile: a deactivation that comes late would end it."""
+        try:
+            handle.close(deadline, deactivate)
+        finally:
+            with self._lock:
+                if deactivate:
+                    self._holder = None
+                closing, self._closing = self._closing, None
+            closing.set()
+        self._record()
