@@ -85,15 +85,15 @@ class Holdings:
             self._settle(live)
         return live
 
-    def claim_due(self, group, drivers, live, rings):
+    def claim_due(self, group, drivers, dead, rings):
         """Claim what nobody owns, or a dead conductor did, and the ring gives to us.
 
-        :param live: incarnations of the live conductors.
+        :param dead: incarnations of the dead conductors.
         :returns: list of the LiveNodes that are new.
         """
         claimed, after_id = [], 0
         while True:
-            rows = nodes.claimable(group, drivers, live, PAGE, after_id)
+            rows = nodes.claimable(group, drivers, dead, PAGE, after_id)
             for row in rows:
                 # A slice at a time: SQLite and the ring do not yield by themselves.
                 time.sleep(0)

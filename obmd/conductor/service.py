@@ -80,6 +80,7 @@ class Conductor:
         self._claiming = threading.Lock()
         self._stopping = False
         self._started_at = None
+        self._forgotten = set()
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -113,10 +114,12 @@ class Conductor:
 
     def _bury_predecessors(self):
         """Holding the lock, a live row of this host is our own dead predecessor's."""
-        for row in conductors.all():
+        rows = conductors.all()
+        for row in rows:
             if row.host == self.row.host:
                 conductors.mark_dead(row.incarnation)
-                conductors.remove(row.incarnation)
+        # Owners whose rows were removed: looked for here only, it reads a whole index.
+        self._forgotten = nodes.owners() - {row.incarnation for row in rows}
 
     # -- what goes on -----------------------------------------------------------------------------
 
@@ -125,17 +128,29 @@ class Conductor:
         if self._stopping or not self._claiming.acquire(blocking=False):
             return
         try:
-            living = {conductor.incarnation for conductor in live}
+            dead = {row.incarnation for row in rows if row.state == conductors.DEAD}
             if self._may_bury():
-                for row in rows:
-                    if row.state == conductors.LIVE and row.incarnation not in living:
-                        LOG.warning('conductor %s on %s is dead', row.incarnation, row.host)
-                        conductors.mark_dead(row.incarnation, row.beat)
-            undead = {r.incarnation for r in rows if r.state == conductors.LIVE} | living
+                dead |= self._bury(live, rows)
             rings = ownership.Rings(live, CONF.conductor.ring_partitions)
-            self._holdings.claim_due(self.row.conductor_group, self.row.drivers, undead, rings)
+            self._holdings.claim_due(
+                self.row.conductor_group, self.row.drivers, dead | self._forgotten, rings
+            )
+            for incarnation in dead:
+                if not nodes.owns_any(incarnation):
+                    conductors.remove(incarnation)
         finally:
             self._claiming.release()
+
+    def _bury(self, live, rows):
+        """:returns: set of the incarnations whose beat has stood still for too long."""
+        living = {conductor.incarnation for conductor in live}
+        buried = set()
+        for row in rows:
+            still = row.state == conductors.LIVE and row.incarnation not in living
+            if still and conductors.mark_dead(row.incarnation, row.beat):
+                LOG.warning('conductor %s on %s is dead', row.incarnation, row.host)
+                buried.add(row.incarnation)
+        return buried
 
     def _may_bury(self):
         """Others are judged only by who has lived through a whole time-to-live himself."""

@@ -265,23 +265,40 @@ def owned_by(incarnation):
     return _all(_select(_TABLE.c.owner == incarnation).order_by(_TABLE.c.id))
 
 
-def claimable(group, drivers, live_incarnations, limit, after_id=0):
-    """Nodes of ``group`` and ``drivers`` that no live conductor owns, by id.
+def claimable(group, drivers, dead_owners, limit, after_id=0):
+    """Nodes of ``group`` and ``drivers`` that nobody owns, or a dead conductor, by id.
 
+    Costs an index look-up for each owner asked for, however many nodes there are.
+
+    :param dead_owners: incarnations.
     :param after_id: int, id of the last node already seen: the caller's ring may give some to
         others, and those must not hide the rest.
     :returns: list of :class:`Node`, at most ``limit``.
     """
-    unowned = _TABLE.c.owner.is_(None)
-    live = list(live_incarnations)
-    free = sa.or_(unowned, _TABLE.c.owner.not_in(live)) if live else sa.true()
     where = [
         _TABLE.c.conductor_group == group,
         _TABLE.c.driver.in_(list(drivers)),
         _TABLE.c.id > after_id,
-        free,
+        sa.or_(_TABLE.c.owner.is_(None), _TABLE.c.owner.in_(list(dead_owners))),
     ]
     return _all(_select(*where).order_by(_TABLE.c.id).limit(limit))
+
+
+@engine.retried
+def owners():
+    """The incarnations that own nodes; reads the whole index.  :returns: set of str."""
+    column = _TABLE.c.owner
+    with engine.reader() as session:
+        found = session.execute(sa.select(column).where(column.is_not(None)).distinct())
+        return set(found.scalars())
+
+
+@engine.retried
+def owns_any(incarnation):
+    """:returns: bool, whether some node is owned by ``incarnation``."""
+    statement = sa.select(_TABLE.c.id).where(_TABLE.c.owner == incarnation).limit(1)
+    with engine.reader() as session:
+        return session.execute(statement).first() is not None
 
 
 # -- what the owner records -------------------------------------------------------------------

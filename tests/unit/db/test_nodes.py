@@ -195,7 +195,7 @@ def test_groups_are_counted():
     assert nodes.groups() == {'': 2, 'rack1': 1}
 
 
-def test_claimable_is_what_no_live_conductor_owns():
+def test_claimable_is_what_nobody_or_a_dead_conductor_owns():
     free, live, dead, _, _ = (
         make('free'),
         make('live'),
@@ -209,11 +209,20 @@ def test_claimable_is_what_no_live_conductor_owns():
     def names(*arguments, **kwargs):
         return [node.name for node in nodes.claimable('', ['mock'], *arguments, **kwargs)]
 
-    assert names([INC], 10) == ['free', 'dead']
-    assert names([], 10) == ['free', 'live', 'dead']
-    assert names([INC], 1) == ['free']
-    assert names([INC], 1, after_id=free.id) == ['dead']
-    assert nodes.claimable('', [], [INC], 10) == []
+    assert names([OTHER], 10) == ['free', 'dead']
+    assert names([], 10) == ['free']
+    assert names([OTHER], 1) == ['free']
+    assert names([OTHER], 1, after_id=free.id) == ['dead']
+    assert nodes.claimable('', [], [OTHER], 10) == []
+
+
+def test_owners_are_those_of_some_node():
+    make('free')
+    nodes.claim(make('n1').uuid, INC, None, 0)
+    nodes.claim(make('n2').uuid, INC, None, 0)
+    assert nodes.owners() == {INC}
+    assert nodes.owns_any(INC)
+    assert not nodes.owns_any(OTHER)
 
 
 def test_releasing_all_leaves_others_alone():
