@@ -96,6 +96,10 @@ class IpmiDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ev
         host = info['addr']
         return f'[{host}]:{info["port"]}' if ':' in host else f'{host}:{info["port"]}'
 
+    @property
+    def answer_within(self):
+        return CONF.ipmi.deadline
+
     def power_status(self, deadline):
         return chassis.power_status(self._bmc, deadline)
 
