@@ -61,6 +61,15 @@ class Driver:
         """Seconds that the BMC has to answer one question; a caller waits no longer for it."""
         return 5.0
 
+    def authorise(self):
+        """Called before what ends another client's console session at the BMC.
+
+        The conductor puts its own check here: it asks the database whether the node is still its.
+        Asked in a caller's thread, never from the I/O loop.
+
+        :raises NotOwner: it is not; nothing is sent.  :raises Unavailable: nobody knows.
+        """
+
     def reopen(self):
         """The credentials may be tried again after :class:`CredentialsRefused`."""
 

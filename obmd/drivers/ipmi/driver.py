@@ -114,7 +114,7 @@ class IpmiDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ev
 
     def open_console(self, sink, deadline, takeover=False):
         limit = deadline.within(CONF.ipmi.deadline)
-        return sol.open_console(self._bmc, sink, limit, takeover)
+        return sol.open_console(self._bmc, sink, limit, takeover, self.authorise)
 
     def reopen(self):
         """The credentials may be tried again after a :class:`CredentialsRefused`."""

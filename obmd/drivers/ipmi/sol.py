@@ -31,11 +31,14 @@ _REMEMBERED = 120.0
 _SETTLE = 0.3
 
 
-def open_console(bmc, sink, deadline, takeover):
-    """As :meth:`obmd.drivers.base.Console.open_console`."""
+def open_console(bmc, sink, deadline, takeover, authorise):
+    """As :meth:`obmd.drivers.base.Console.open_console`.
+
+    :param authorise: as :meth:`obmd.drivers.base.Driver.authorise`.
+    """
     if bmc.console is not None:
         raise bmc.account.error(errors.ConsoleHeld, 'its console is open here already')
-    console = SolConsole(bmc, sink)
+    console = SolConsole(bmc, sink, authorise)
     try:
         console.activate(deadline, takeover)
     except BaseException:
@@ -50,8 +53,9 @@ class SolConsole(base.ConsoleHandle):
     :ivar peer: str, our ``address:port`` as the BMC sees it.
     """
 
-    def __init__(self, bmc, sink):
+    def __init__(self, bmc, sink, authorise):
         self.peer = ''
+        self._authorise = authorise
         self._bmc = bmc
         self._sink = sink
         self._session = None
@@ -73,7 +77,7 @@ class SolConsole(base.ConsoleHandle):
             if holder == self._own:
                 answer = answer._replace(code=0)  # the answer to our first packet was lost
             elif takeover or self._was_ours(holder):
-                self._deactivate(deadline)
+                self._take_over(deadline)
                 answer = self._activate(deadline)
         if answer.code == _ACTIVE_ELSEWHERE:
             raise self._held(holder, deadline)
@@ -92,8 +96,12 @@ class SolConsole(base.ConsoleHandle):
             APPLICATION, ACTIVATE_PAYLOAD, data, deadline=deadline, prepare=self._bind
         )
 
+    def _take_over(self, deadline):
+        self._authorise()
+        self._deactivate(deadline)
+
     def _deactivate(self, deadline):
-        """Ends SOL for whoever holds it."""
+        """Ends SOL for whoever holds it; only right after ``authorise``."""
         self._bmc.command(APPLICATION, DEACTIVATE_PAYLOAD, (*_SOL, 0, 0, 0, 0), deadline=deadline)
 
     def _bind(self, session):
@@ -151,10 +159,17 @@ class SolConsole(base.ConsoleHandle):
         session, active = self._session, self._active
         self.end()
         if deactivate and active and not session.broken:
-            try:
-                self._deactivate(deadline.within(CONF.ipmi.deadline))
-            except errors.ObmdError:  # nobody may wait any more: say it without waiting
-                session.tell(APPLICATION, DEACTIVATE_PAYLOAD, (*_SOL, 0, 0, 0, 0))
+            self._release(session, deadline.within(CONF.ipmi.deadline))
+
+    def _release(self, session, deadline):
+        try:
+            self._authorise()
+        except errors.ObmdError:  # it may be another conductor's by now: leave it alone
+            return
+        try:
+            self._deactivate(deadline)
+        except errors.ObmdError:  # nobody may wait any more: say it without waiting
+            session.tell(APPLICATION, DEACTIVATE_PAYLOAD, (*_SOL, 0, 0, 0, 0))
 
     def end(self):
         self._ended, self._active = True, False

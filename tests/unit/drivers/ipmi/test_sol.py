@@ -20,6 +20,14 @@ class Sink:
         self.error = error
 
 
+def allowed():
+    """The node is ours, the database says."""
+
+
+def denied():
+    raise errors.NotOwner('the node has another owner now')
+
+
 @pytest.fixture
 def sink():
     return Sink()
@@ -27,7 +35,7 @@ def sink():
 
 @pytest.fixture
 def console(rig, sink):
-    return sol.open_console(rig.connect(), sink, rig.deadline(), False)
+    return sol.open_console(rig.connect(), sink, rig.deadline(), False, allowed)
 
 
 def activations(rig):
@@ -85,7 +93,7 @@ def test_data_that_comes_before_the_answer_to_the_activation_is_kept(rig, sink):
         return bytes(13)
 
     rig.fake.script[6, 0x48] = [activate]
-    sol.open_console(bmc, sink, rig.deadline(), False)
+    sol.open_console(bmc, sink, rig.deadline(), False, allowed)
     assert sink.text == b'early'
 
 
@@ -95,7 +103,7 @@ def test_held_by_another_client_names_its_address(rig, sink):
     rig.fake.sol = next(iter(rig.fake.sessions.values()))
     steal(rig)
     with pytest.raises(errors.ConsoleHeld, match='192.0.2.7:4711'):
-        sol.open_console(bmc, sink, rig.deadline(), False)
+        sol.open_console(bmc, sink, rig.deadline(), False, allowed)
     assert activations(rig) == [0x48]
     assert bmc.console is None
 
@@ -105,7 +113,7 @@ def test_takeover_deactivates_once_and_activates_once(rig, sink):
     rig.call(6, 1)
     rig.fake.sol = next(iter(rig.fake.sessions.values()))
     steal(rig)
-    sol.open_console(bmc, sink, rig.deadline(), True)
+    sol.open_console(bmc, sink, rig.deadline(), True, allowed)
     assert activations(rig) == [0x48, 0x49, 0x48]
 
 
@@ -121,7 +129,7 @@ def test_a_lost_answer_to_the_activation_is_not_taken_for_another_client(rig, si
         return [packet]
 
     rig.reactor.fault = fault
-    sol.open_console(bmc, sink, rig.deadline(), False)
+    sol.open_console(bmc, sink, rig.deadline(), False, allowed)
     assert activations(rig) == [0x48, 0x48]
 
 
@@ -129,7 +137,7 @@ def test_a_refused_activation_is_passed_on(rig, sink):
     bmc = rig.connect()
     rig.fake.script[6, 0x48] = [0x81]
     with pytest.raises(errors.BmcRefused, match='Payload is disabled'):
-        sol.open_console(bmc, sink, rig.deadline(), False)
+        sol.open_console(bmc, sink, rig.deadline(), False, allowed)
 
 
 def test_taken_away_is_noticed_on_a_silent_line(rig, sink, console):
@@ -187,7 +195,7 @@ def test_a_bmc_that_writes_the_session_id_another_way(rig, sink):
     rig.connect()
     odd = [lambda data: b'\0\x12\x34\x56\x78' + bytes(8)]
     rig.fake.script[6, 0x4B] = odd * 100
-    sol.open_console(rig.bmc, sink, rig.deadline(), False)
+    sol.open_console(rig.bmc, sink, rig.deadline(), False, allowed)
     rig.reactor.run(30)
     assert sink.error is None
 
@@ -197,7 +205,7 @@ def test_a_bmc_that_does_not_tell_who_holds_sol(rig, sink, status):
     rig.connect()
     rig.fake.script[6, 0x4B] = [0xC1] * 100
     rig.fake.script[6, 0x4A] = [lambda data: status] * 100
-    sol.open_console(rig.bmc, sink, rig.deadline(), False)
+    sol.open_console(rig.bmc, sink, rig.deadline(), False, allowed)
     rig.reactor.run(30)
     assert sink.error is None
     rig.fake.script[6, 0x4A] = [lambda data: b'\0\x01\0\0'] * 100
@@ -219,7 +227,7 @@ def test_close(rig, sink, console, deactivate):
 
 def test_a_second_console_of_one_node_is_refused(rig, sink, console):
     with pytest.raises(errors.ConsoleHeld):
-        sol.open_console(rig.bmc, Sink(), rig.deadline(), True)
+        sol.open_console(rig.bmc, Sink(), rig.deadline(), True, allowed)
     assert activations(rig) == [0x48]
 
 
@@ -236,7 +244,7 @@ def test_what_a_lost_session_of_ours_still_holds_is_taken_back(rig, sink, consol
     assert isinstance(sink.error, errors.BmcSilent)
     rig.reactor.fault = lambda packet, way: [packet]
     again = Sink()
-    sol.open_console(rig.bmc, again, rig.deadline(), False)
+    sol.open_console(rig.bmc, again, rig.deadline(), False, allowed)
     assert activations(rig) == [0x48, 0x48, 0x49, 0x48]
     rig.push(rig.fake.say(b'back'))
     assert again.text == b'back'
@@ -248,7 +256,7 @@ def test_but_not_what_another_client_has_taken_meanwhile(rig, sink, console):
     steal(rig)
     rig.reactor.fault = lambda packet, way: [packet]
     with pytest.raises(errors.ConsoleHeld):
-        sol.open_console(rig.bmc, Sink(), rig.deadline(), False)
+        sol.open_console(rig.bmc, Sink(), rig.deadline(), False, allowed)
     assert 0x49 not in activations(rig)
 
 
@@ -264,3 +272,20 @@ def test_when_the_process_goes_down_sol_is_deactivated_without_waiting(rig, sink
 def test_letting_the_node_go_says_so(rig, sink, console):
     rig.bmc.close(rig.deadline())
     assert isinstance(sink.error, errors.Unavailable)
+
+
+def test_a_takeover_that_the_conductor_does_not_authorise_ends_nobody(rig, sink):
+    bmc = rig.connect()
+    rig.call(6, 1)
+    rig.fake.sol = next(iter(rig.fake.sessions.values()))
+    steal(rig)
+    with pytest.raises(errors.NotOwner):
+        sol.open_console(bmc, sink, rig.deadline(), True, denied)
+    assert activations(rig) == [0x48]
+
+
+def test_a_close_that_the_conductor_does_not_authorise_leaves_sol_alone(rig, sink):
+    console = sol.open_console(rig.connect(), sink, rig.deadline(), False, denied)
+    console.close(rig.deadline())
+    rig.reactor.run(1)
+    assert activations(rig) == [0x48]
