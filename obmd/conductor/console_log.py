@@ -9,6 +9,7 @@ import logging
 import os
 import time
 
+from obmd.common import errors
 from obmd.common import threads
 
 LOG = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ ROTATE = 16 * 1024 * 1024
 
 class ConsoleLog:
     """:param folder: str, made with mode 0700 if it is not there.
+    :raises Fatal: it cannot be made.
 
     ``write`` is called from the I/O loop and only appends to a deque; all else here runs in the
     native thread and uses nothing that a monkey-patched process replaces.
@@ -36,10 +38,14 @@ class ConsoleLog:
         self._lost = collections.Counter()
         self._failing = None
         self._stopped = False
-        self._done = False
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._done = True
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise errors.Fatal(f'[console] log_dir {folder}: {error.strerror}') from None
 
     def start(self):
+        self._done = False
         threads.spawn_native(self._run)
 
     def write(self, uuid, chunk):
@@ -66,6 +72,7 @@ class ConsoleLog:
         self._done = True
 
     def _flush(self):
+        failed = None
         pending = collections.defaultdict(list)
         while self._queue:
             uuid, chunk = self._queue.popleft()
@@ -74,17 +81,23 @@ class ConsoleLog:
             data = b''.join(chunks)
             try:
                 self._append(os.path.join(self._folder, uuid + '.log'), data)
-                self._failing = None
             except OSError as error:
-                # Said once, loudly, not for every line of every console.
-                if self._failing != error.errno:
-                    self._failing = error.errno
-                    threads.native_log(f'obmd: console logs are not written: {error}')
+                failed = error
                 self._lost[uuid] += len(data)
             self._written += len(data)
+        if pending:
+            self._tell(failed)
+
+    def _tell(self, failed):
+        """Said once, loudly, not for every line of every console."""
+        was, self._failing = self._failing, failed and failed.errno
+        if failed is not None and was != self._failing:
+            threads.native_log(f'obmd: console logs are not written: {failed}')
+        elif failed is None and was is not None:
+            threads.native_log('obmd: console logs are written again')
 
     def _append(self, path, data):
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        fd = threads.native_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             full = os.fstat(fd).st_size + len(data) > ROTATE
             while data:

@@ -32,6 +32,7 @@ class Holdings:
         self._lives = {}
         self._lock = threading.Lock()
         self._unreadable = set()
+        self._doubtful = set()
 
     def __len__(self):
         return len(self._lives)
@@ -69,10 +70,14 @@ class Holdings:
         :returns: LiveNode, or None when the row has changed meanwhile.
         :raises ObmdError: its credentials cannot be opened here; it is left alone.
         """
-        driver = self._driver(row)
+        try:
+            driver = self._driver(row)
+        except errors.ObmdError as error:
+            error.node = error.node or row.name
+            raise
         epoch = row.owner_epoch
         if row.owner != self._incarnation:
-            epoch = nodes.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
+            epoch = self._take(row)
             if epoch is None:
                 row = nodes.get_by_uuid(row.uuid)
                 if row is None or row.owner != self._incarnation:
@@ -85,13 +90,20 @@ class Holdings:
             self._settle(live)
         return live
 
+    def _take(self, row):
+        try:
+            return nodes.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
+        except errors.Unavailable:
+            self._doubtful.add(row.uuid)  # it may have been committed: seen at the next look
+            raise
+
     def claim_due(self, group, drivers, dead, rings):
         """Claim what nobody owns, or a dead conductor did, and the ring gives to us.
 
         :param dead: incarnations of the dead conductors.
         :returns: list of the LiveNodes that are new.
         """
-        claimed, after_id = [], 0
+        claimed, after_id = self._settle_doubts(), 0
         while True:
             rows = nodes.claimable(group, drivers, dead, PAGE, after_id)
             for row in rows:
@@ -110,15 +122,28 @@ class Holdings:
         with self._lock:
             return self._lives.pop(uuid, None)
 
+    def _settle_doubts(self):
+        """Serve what a claim took whose answer was lost.  :returns: as ``claim_due``."""
+        claimed = []
+        for uuid in list(self._doubtful):
+            row = nodes.get_by_uuid(uuid)
+            self._doubtful.discard(uuid)
+            if row is not None and row.owner == self._incarnation and uuid not in self._lives:
+                claimed.append(self._try_claim(row))
+        return [live for live in claimed if live is not None]
+
     def _try_claim(self, row):
+        """One node that cannot be served keeps no other from being claimed."""
         try:
             live = self.claim(row)
         except errors.Unavailable:
             raise
-        except errors.ObmdError as error:
+        except Exception as error:
             if row.uuid not in self._unreadable:
                 self._unreadable.add(row.uuid)
-                LOG.error('%s is not served: %s', row.name, error.reason)
+                known = isinstance(error, errors.ObmdError)
+                why = error.reason if known else f'its driver failed: {type(error).__name__}'
+                LOG.error('%s is not served: %s', row.name, why)
             return None
         self._unreadable.discard(row.uuid)
         return live

@@ -129,10 +129,19 @@ class Manager:
 
     @rpc.answers
     def token_changed(self, _context, node, token_id):
+        token_id = self._newest_token(node, token_id)
         live = self._holdings.get(node)
         if live is not None:
             live.console.set_barrier(token_id)
         self._revocation.cut(node, token_id)
+
+    def _newest_token(self, uuid, told):
+        """News may overtake one another: an older one must not end the newest token's streams."""
+        try:
+            row = nodes.get_by_uuid(uuid)
+        except errors.ObmdError:
+            return told
+        return row and row.token_id
 
     @rpc.answers
     def node_changed(self, _context, node):
@@ -149,7 +158,6 @@ class Manager:
         live = self._holdings.drop(uuid)
         if live is not None:
             LOG.info('%s: deleted', live.name)
-            live.retire(errors.NotFound('the node was deleted', live.name))
             threads.spawn(close, live, 'the node was deleted')
 
     # -- checks -----------------------------------------------------------------------------

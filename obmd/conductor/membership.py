@@ -19,13 +19,13 @@ LOG = logging.getLogger(__name__)
 class Watch:
     """Tells live rows from dead ones by watching them.
 
-    :param interval: seconds between two ``see`` calls; a longer pause starts the watch over,
-        because beats may have been missed.
+    :param interval: seconds between two ``see`` calls; a pause of half the time-to-live starts
+        the watch over: who could not look cannot say that others did not write.
     :param ttl: seconds without a new beat after which a row is dead.
     """
 
     def __init__(self, interval, ttl, clock=time.monotonic):
-        self._pause = max(3 * interval, ttl / 2)
+        self._pause = max(1.5 * interval, ttl / 2)
         self._ttl = ttl
         self._clock = clock
         self._seen = {}
@@ -92,25 +92,42 @@ class Heartbeat:
         self._clock = clock
         self._beat = conductor.beat
         self._stopped = threading.Event()
+        self._steady_since = None
         #: monotonic time just before the last successful renewal was sent; None before the first
         self.renewed_at = None
 
     def start(self):
+        sent = self._clock()
         conductors.register(self._conductor)
-        self.renewed_at = self._clock()
+        self.renewed_at = self._steady_since = sent
         threads.spawn(self._run)
 
     def stop(self):
         self._stopped.set()
 
+    @property
+    def steady_for(self):
+        """Seconds for which no renewal has failed or come late; 0 while one has."""
+        now = self._clock()
+        if self._steady_since is None or now - self.renewed_at > 3 * self._interval:
+            return 0.0
+        return now - self._steady_since
+
     def renew(self):
         """One renewal.  :returns: False when the row is no longer ours to renew."""
         sent = self._clock()
+        if not self.steady_for:
+            self._steady_since = None
         self._beat += 1
-        if not conductors.beat(self._conductor.incarnation, self._beat):
-            return False
-        self.renewed_at = sent
-        return True
+        try:
+            mine = conductors.beat(self._conductor.incarnation, self._beat)
+        except BaseException:
+            self._steady_since = None
+            raise
+        if mine:
+            self.renewed_at = sent
+            self._steady_since = self._steady_since or sent
+        return mine
 
     def _run(self):
         while not self._stopped.wait(self._interval):

@@ -39,6 +39,7 @@ class LiveNode:
         self.epoch = epoch
         self.incarnation = incarnation
         self.driver = driver
+        driver.authorise = self.confirm
         self.sol_holder = row.sol_holder
         self.token_id = row.token_id
         self._capabilities = base.capabilities(type(driver))
@@ -64,6 +65,15 @@ class LiveNode:
                 f'{", ".join(self._capabilities)}',
                 self.name,
             )
+
+    def confirm(self):
+        """The node is ours in this moment, the database says; or it was deleted, and nobody's.
+
+        :raises NotOwner: it is another's.  :raises Unavailable: the database does not answer.
+        """
+        row = nodes.get_by_uuid(self.uuid)
+        if row is not None and (row.owner, row.owner_epoch) != (self.incarnation, self.epoch):
+            raise errors.NotOwner('the node has another owner now', self.name)
 
     # -- the gate: wrong credentials are not sent twice -------------------------------------
 
@@ -95,13 +105,9 @@ class LiveNode:
         except errors.ObmdError as error:
             LOG.warning('%s: its refusal is not in the row yet: %s', self.name, error.reason)
 
-    def retire(self, error):
-        """Let nothing more through to the BMC: who comes or waits gets ``error``."""
-        self._going = error
-
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""
-        self.retire(error)
+        self._going = error
         self.driver.abort(error)
 
     @contextlib.contextmanager

@@ -79,23 +79,25 @@ class Conductor:
         self._lock_file = None
         self._claiming = threading.Lock()
         self._stopping = False
-        self._started_at = None
+        self._stop_serving = None
         self._forgotten = set()
+        self._rings = None
 
     # -- start ----------------------------------------------------------------------------------
 
     def start(self):
         """Register, answer calls, claim.
 
-        :raises Fatal: another conductor runs with this state_path.
+        :raises Fatal: another conductor runs with this state_path; options that cannot be.
         :raises Unavailable: the database or the broker is not there.
         """
+        if CONF.conductor.heartbeat_ttl < 2 * CONF.conductor.heartbeat_interval:
+            raise errors.Fatal('[conductor] heartbeat_ttl must be twice heartbeat_interval or more')
         self._take_lock()
         self._bury_predecessors()
         if self._log is not None:
             self._log.start()
         self._heartbeat.start()
-        self._started_at = time.monotonic()
         self._stop_serving = self._bus.serve(rpcapi.TOPIC, self.row.host, self.manager)
         self._observer.look()
         self._observer.start()
@@ -114,12 +116,14 @@ class Conductor:
 
     def _bury_predecessors(self):
         """Holding the lock, a live row of this host is our own dead predecessor's."""
+        # Owners whose rows were removed: looked for here only, it reads a whole index.  Before
+        # the rows: a conductor that starts meanwhile has its row before it owns anything.
+        owners = nodes.owners()
         rows = conductors.all()
         for row in rows:
             if row.host == self.row.host:
                 conductors.mark_dead(row.incarnation)
-        # Owners whose rows were removed: looked for here only, it reads a whole index.
-        self._forgotten = nodes.owners() - {row.incarnation for row in rows}
+        self._forgotten = owners - {row.incarnation for row in rows}
 
     # -- what goes on -----------------------------------------------------------------------------
 
@@ -132,8 +136,10 @@ class Conductor:
             if self._may_bury():
                 dead |= self._bury(live, rows)
             rings = ownership.Rings(live, CONF.conductor.ring_partitions)
+            if rings != self._rings:  # the points of a ring are worth keeping
+                self._rings = rings
             self._holdings.claim_due(
-                self.row.conductor_group, self.row.drivers, dead | self._forgotten, rings
+                self.row.conductor_group, self.row.drivers, dead | self._forgotten, self._rings
             )
             for incarnation in dead:
                 if not nodes.owns_any(incarnation):
@@ -153,8 +159,8 @@ class Conductor:
         return buried
 
     def _may_bury(self):
-        """Others are judged only by who has lived through a whole time-to-live himself."""
-        return time.monotonic() - self._started_at > CONF.conductor.heartbeat_ttl
+        """Others are judged only by who has himself renewed for a whole time-to-live."""
+        return self._heartbeat.steady_for > CONF.conductor.heartbeat_ttl
 
     def _make_console(self, live):
         return console.Console(live, self._revocation, self._timers, self._log)
@@ -190,7 +196,8 @@ class Conductor:
             conductors.remove(self.row.incarnation)
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)
-        self._stop_serving()
+        if self._stop_serving is not None:
+            self._stop_serving()
         if self._log is not None:
             self._log.stop(deadline)
 
