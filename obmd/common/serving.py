@@ -86,6 +86,8 @@ class _Protocol(wsgi.HttpProtocol):
         connection = self.conn_state
         if connection[DUE] is None:
             connection[DUE] = time.monotonic() + KEEPALIVE
+            # a client whose next request is there already would never let the hub run
+            eventlet.sleep(0)
         self.unread_body = False
         super().handle_one_request()
 

@@ -8,6 +8,7 @@ import eventlet
 
 eventlet.monkey_patch()
 
+import itertools  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -21,6 +22,7 @@ from obmd.streams import viewer  # noqa: E402
 
 STREAMS = {}
 ENDED = []
+ASKED = itertools.count()
 
 
 def answer(environ, start_response):
@@ -41,6 +43,7 @@ def answer(environ, start_response):
     elif action == 'exit':
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
     state = {
+        'asked': next(ASKED),
         'ended': ENDED,
         'streams': LISTENER.streams,
         'read': len(body),

@@ -127,6 +127,12 @@ def test_ordinary_answers_share_a_connection(service):
             assert b'Connection: close' not in head
 
 
+def test_a_client_that_asks_without_a_pause_lets_others_in(service):
+    before = service.state()['asked']
+    with service.send(1000 * b'GET /state HTTP/1.1\r\n\r\n'):
+        assert service.state()['asked'] - before < 500
+
+
 def test_headers_of_a_stream_come_before_its_first_byte(service):
     sock, head = service.stream(b'head')
     assert head.startswith(b'HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n')
