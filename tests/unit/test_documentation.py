@@ -1,0 +1,48 @@
+"""The documentation names what the code has: routes, kinds of errors, options of the examples."""
+
+import pathlib
+import re
+
+import pytest
+from oslo_db import options as db_options
+from oslo_messaging import opts as messaging_opts
+
+from obmd import conf
+from obmd.api import errors as api_errors
+from obmd.api import routes
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+USER = ROOT / 'doc/source/user'
+EXAMPLES = ('all-in-one.conf', 'api-host.conf', 'conductor-host.conf')
+
+
+def test_every_route_is_in_the_reference():
+    text = ''.join(path.read_text() for path in sorted(USER.glob('*.rst')))
+    named = set(re.findall(r'``([A-Z]+) (/[^?` ]*)', text))
+    routed = {(method, path) for path, methods in routes.ROUTES.items() for method in methods}
+    assert routed <= named, f'not documented: {sorted(routed - named)}'
+
+
+def test_every_kind_of_error_is_in_the_reference_with_its_status():
+    rows = re.findall(r'^([a-z_]+) +(\d{3}) ', (USER / 'errors.rst').read_text(), re.MULTILINE)
+    documented = {kind: int(status) for kind, status in rows}
+    assert documented == {**api_errors.STATUS, 'internal': 500}
+
+
+@pytest.mark.parametrize('name', EXAMPLES)
+def test_an_example_has_only_options_that_exist(name):
+    text = (ROOT / 'etc/obmd' / name).read_text()
+    known = {(group, option.name) for group, options in conf.list_opts() for option in options}
+    known |= {('database', option.name) for option in db_options.database_opts}
+    for group, options in messaging_opts.list_opts():
+        known |= {(group or 'DEFAULT', option.name) for option in options}
+    known.add(('DEFAULT', 'transport_url'))
+    # an example that is commented out is meant to work too
+    lines = re.sub(r'^#(?=[a-z_]+ = )', '', text, flags=re.MULTILINE)
+    used, group = set(), None
+    for line in lines.splitlines():
+        if match := re.fullmatch(r'\[(\w+)\]', line):
+            group = match.group(1)
+        elif match := re.match(r'([a-z_]+) = ', line):
+            used.add((group, match.group(1)))
+    assert used and used <= known, f'unknown: {sorted(used - known)}'
