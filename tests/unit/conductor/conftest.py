@@ -1,9 +1,16 @@
 import threading
+import uuid
 
 import pytest
 
+from obmd.common import secrets
 from obmd.common import threads
 from obmd.conductor import node
+from obmd.conf import CONF
+from obmd.db import conductors
+from obmd.db import engine
+from obmd.db import nodes
+from obmd.drivers import registry
 from tests.unit.conductor import fakes
 
 
@@ -99,3 +106,57 @@ class InThread:
         self._thread.join(10)
         assert not self._thread.is_alive(), 'it hangs'
         return self._outcome[1]
+
+
+# -- over a real table ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def _memory():
+    """An in-memory database beside what other tests of this process use."""
+    previous, engine._database = engine._database, None
+    CONF.set_override('connection', 'sqlite://', 'database')
+    engine.setup()
+    CONF.clear_override('connection', 'database')
+    engine.upgrade()
+    yield
+    engine.dispose()
+    engine._database = previous
+
+
+@pytest.fixture
+def database(_memory):
+    """An empty database."""
+    for row in conductors.all():
+        conductors.remove(row.incarnation)
+    for _id, row in nodes.page(0, 1000):
+        nodes.delete(row.name)
+
+
+@pytest.fixture(scope='session')
+def keyring(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('keys')
+    secrets.create_keys(str(folder / 'key'), str(folder / 'pub'))
+    return secrets.Keyring.load(str(folder / 'key'))
+
+
+@pytest.fixture
+def drivers(monkeypatch):
+    """The enabled drivers: ``fake`` and whatever a test adds."""
+    enabled = {'fake': fakes.Driver}
+    monkeypatch.setattr(registry, '_enabled', enabled)
+    return enabled
+
+
+@pytest.fixture
+def register(database, keyring, drivers):
+    """``register(name)`` adds a node.  :returns: its row."""
+
+    def make(name, driver='fake', group='', info=None, sealed_for=None):
+        made_uuid = str(uuid.uuid4())
+        sealed, key_id = secrets.seal_info(
+            keyring.public, sealed_for or made_uuid, driver, '', info or {}
+        )
+        return nodes.create(name, driver, '', sealed, key_id, group, made_uuid)
+
+    return make
