@@ -84,7 +84,9 @@ def upgrade(engine, revision='head'):
     :raises Fatal: the database does not answer, or is newer than this obmd.
     """
     has = version(engine)
-    if has is not None and has not in _known():
+    if has is None:
+        _refuse_obmds(engine)
+    elif has not in _known():
         check(engine)
     made = _alembic()
     with _said(engine), engine.connect() as connection:
@@ -94,6 +96,21 @@ def upgrade(engine, revision='head'):
             _wait_for_others(connection)
             made.attributes['connection'] = connection
             command.upgrade(made, revision)
+
+
+def _refuse_obmds(engine):
+    """OBMd's one table has the name of one of ours and other columns.
+
+    :raises Fatal: the database is OBMd's own.
+    """
+    with _said(engine):
+        look = sa.inspect(engine)
+        columns = look.get_columns('nodes') if look.has_table('nodes') else ()
+    if any(column['name'] == 'obm_info' for column in columns):
+        raise errors.Fatal(
+            f"database {dialects.where(engine.url)}: it is OBMd's own: give obmd an empty one, "
+            'then "obmd-manage import obmd" takes the nodes over'
+        )
 
 
 def _wait_for_others(connection):
