@@ -106,9 +106,12 @@ class Conductor:
         LOG.info('conductor %s owns %d nodes', self.row.host, len(self._holdings))
 
     def _take_lock(self):
-        os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
         path = os.path.join(CONF.state_path, LOCK_FILE)
-        self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
+            self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise errors.Fatal(f'state_path cannot be used: {path}: {error.strerror}') from None
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,266 @@
+"""One conductor put together over a real table; its own loops stand still."""
+
+import os
+import threading
+
+import pytest
+
+from obmd.common import errors
+from obmd.common import rpc
+from obmd.conductor import service
+from obmd.conf import CONF
+from obmd.db import conductors
+from obmd.db import nodes
+
+
+@pytest.fixture
+def state(tmp_path):
+    CONF.set_override('state_path', str(tmp_path / 'state'))
+    CONF.set_override('host', 'host-1')
+    CONF.set_override('stop_timeout', 0.5, 'conductor')
+    yield tmp_path / 'state'
+    CONF.clear_override('state_path')
+    CONF.clear_override('host')
+    CONF.clear_override('stop_timeout', 'conductor')
+    CONF.clear_override('log_dir', 'console')
+
+
+@pytest.fixture
+def make(keyring, database, drivers, state, monkeypatch, spawned):
+    made = []
+
+    def make():
+        monkeypatch.setattr(service.membership.Heartbeat, '_run', lambda _self: None)
+        monkeypatch.setattr(service.membership.Observer, '_run', lambda _self: None)
+        monkeypatch.setattr(service.revocation.Revocation, '_run', lambda _self: None)
+        monkeypatch.setattr(service.timers.Timers, 'after', lambda *_: None)
+        bus = rpc.LocalBus()
+        conductor = service.Conductor(
+            bus, keyring, 'http://127.0.0.1:1', conductors.CONDUCTOR, lambda: None
+        )
+        conductor.bus = bus
+        made.append(conductor)
+        return conductor
+
+    yield make
+    for conductor in made:
+        if conductor._lock_file is not None:
+            os.close(conductor._lock_file)
+
+
+def rows():
+    return {row.incarnation: row for row in conductors.all()}
+
+
+def other(incarnation, host='elsewhere', **values):
+    conductors.register(
+        conductors.Conductor(incarnation, host, '', ('fake',), 'http://x', **values)
+    )
+
+
+def test_a_start_registers_claims_and_answers_and_a_stop_gives_all_back(make, register, spawned):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    assert rows()[mine].host == 'host-1'
+    assert nodes.get('n1').owner == mine
+    client = conductor.bus.client('obmd.conductor', '1.0')
+    call = {'node': row.uuid, 'owner': mine, 'epoch': 1, 'id': 'x', 'timeout': 5}
+    assert client.call('host-1', 'power_status', 5, call=call) == 'on'
+    driver = conductor._holdings.get(row.uuid).driver
+    conductor.stop()
+    assert ('close',) in driver.calls
+    assert nodes.get('n1').owner is None
+    assert mine not in rows()
+    with pytest.raises(errors.Unavailable):
+        client.call('host-1', 'power_status', 5, call=call)
+
+
+def test_two_with_one_state_path_are_refused(make):
+    make().start()
+    second = make()
+    with pytest.raises(errors.Fatal, match='locked'):
+        second.start()
+    second.stop()  # what did not start stops without an error
+
+
+def test_a_state_path_that_cannot_be_made_is_refused(make, tmp_path):
+    (tmp_path / 'file').write_text('')
+    CONF.set_override('state_path', str(tmp_path / 'file' / 'state'))
+    with pytest.raises(errors.Fatal, match='state_path'):
+        make().start()
+
+
+def test_a_time_to_live_too_short_for_its_beats_is_refused(make):
+    CONF.set_override('heartbeat_ttl', 3.0, 'conductor')
+    try:
+        with pytest.raises(errors.Fatal, match='heartbeat_ttl'):
+            make().start()
+    finally:
+        CONF.clear_override('heartbeat_ttl', 'conductor')
+
+
+def test_what_its_dead_predecessor_owned_is_claimed_at_once(make, register):
+    row = register('n1')
+    other('before', host='host-1')
+    nodes.claim(row.uuid, 'before', None, 0)
+    conductor = make()
+    conductor.start()
+    assert nodes.get('n1').owner == conductor.row.incarnation
+    assert 'before' not in rows()
+
+
+def test_what_another_owns_is_left_alone(make, register):
+    row = register('n1')
+    other('other')
+    nodes.claim(row.uuid, 'other', None, 0)
+    make().start()
+    assert nodes.get('n1').owner == 'other'
+
+
+def test_what_an_owner_without_a_row_had_is_claimed(make, register):
+    row = register('n1')
+    nodes.claim(row.uuid, 'gone', None, 0)
+    conductor = make()
+    conductor.start()
+    assert nodes.get('n1').owner == conductor.row.incarnation
+
+
+def test_one_that_starts_at_the_same_time_is_not_taken_for_gone(make, register, monkeypatch):
+    """It registers, and claims, between our two looks."""
+    row = register('n1')
+    original = conductors.all
+
+    def start_the_other_first():
+        if 'other' not in {one.incarnation for one in original()}:
+            other('other')
+            nodes.claim(row.uuid, 'other', None, 0)
+        return original()
+
+    original_owners = nodes.owners
+
+    def owners():
+        found = original_owners()
+        start_the_other_first()
+        return found
+
+    conductor = make()
+    monkeypatch.setattr(nodes, 'owners', owners)
+    monkeypatch.setattr(conductors, 'all', original)
+    conductor._bury_predecessors()
+    assert conductor._forgotten == set()
+    monkeypatch.setattr(nodes, 'owners', original_owners)
+    monkeypatch.setattr(conductors, 'all', start_the_other_first)
+    conductor._bury_predecessors()
+    assert conductor._forgotten == set()
+
+
+def test_others_are_buried_only_by_who_has_renewed_for_a_time_to_live(make, register, monkeypatch):
+    row = register('n1')
+    other('other')
+    nodes.claim(row.uuid, 'other', None, 0)
+    conductor = make()
+    conductor.start()
+    alive = [one for one in conductors.all() if one.incarnation == conductor.row.incarnation]
+    steady = service.membership.Heartbeat
+    monkeypatch.setattr(steady, 'steady_for', 9.9)
+    conductor._look(alive, conductors.all())
+    assert rows()['other'].state == 'live'
+    assert nodes.get('n1').owner == 'other'
+    monkeypatch.setattr(steady, 'steady_for', 10.1)
+    conductor._look(alive, conductors.all())
+    assert nodes.get('n1').owner == conductor.row.incarnation
+    conductor._look(alive, conductors.all())
+    assert 'other' not in rows()
+
+
+def test_one_whose_beat_moved_after_all_is_not_buried(make, register, monkeypatch):
+    row = register('n1')
+    other('other')
+    nodes.claim(row.uuid, 'other', None, 0)
+    conductor = make()
+    conductor.start()
+    alive = [one for one in conductors.all() if one.incarnation == conductor.row.incarnation]
+    seen = conductors.all()
+    conductors.beat('other', 1)
+    monkeypatch.setattr(service.membership.Heartbeat, 'steady_for', 100)
+    conductor._look(alive, seen)
+    assert rows()['other'].state == 'live'
+    assert nodes.get('n1').owner == 'other'
+
+
+def test_the_rings_are_computed_anew_only_when_the_members_change(make, register):
+    conductor = make()
+    conductor.start()
+    live = conductors.all()
+    conductor._look(live, live)
+    rings = conductor._rings
+    conductor._look(live, live)
+    assert conductor._rings is rings
+    other('other')
+    conductor._look(conductors.all(), conductors.all())
+    assert conductor._rings is not rings
+
+
+def test_a_look_while_it_stops_claims_nothing(make, register):
+    conductor = make()
+    conductor.start()
+    conductor._stopping = True
+    register('n1')
+    conductor._look(conductors.all(), conductors.all())
+    assert nodes.get('n1').owner is None
+
+
+def test_deferred_work_of_the_owner_before_is_carried_on(make, register, monkeypatch, spawned):
+    row = register('n1')
+    nodes.claim(row.uuid, 'before', None, 0)
+    nodes.set_target(row.uuid, 'before', 1, 'on', 10.0**10, 'soft power cycle', 'call-1')
+    carried = []
+    monkeypatch.setattr(service.power, 'carry_on', lambda live: carried.append(live.target.call_id))
+    make().start()
+    spawned.join()
+    assert carried == ['call-1']
+
+
+def test_a_node_that_is_there_after_all_is_not_forgotten(make, register):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    conductor._forget(row.uuid)
+    assert conductor._holdings.get(row.uuid) is not None
+    nodes.delete('n1')
+    conductor._forget(row.uuid)
+    assert conductor._holdings.get(row.uuid) is None
+
+
+def test_a_database_that_is_down_at_the_end_holds_nobody(make, register, monkeypatch):
+    register('n1')
+    conductor = make()
+    conductor.start()
+
+    def down(*_args):
+        raise errors.Unavailable('the database does not answer')
+
+    monkeypatch.setattr(nodes, 'release_all', down)
+    conductor.stop()
+
+
+def test_a_bmc_that_hangs_at_the_end_holds_nobody_longer_than_the_time_for_it(
+    make, register, monkeypatch
+):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    go = threading.Event()
+    conductor._holdings.get(row.uuid).driver.hooks['close'] = lambda: go.wait(10)
+    conductor.stop()
+    go.set()
+    assert nodes.get('n1').owner is None
+
+
+def test_a_log_folder_that_cannot_be_made_is_refused_at_the_start(make, tmp_path):
+    (tmp_path / 'file').write_text('')
+    CONF.set_override('log_dir', str(tmp_path / 'file' / 'logs'), 'console')
+    with pytest.raises(errors.Fatal, match='log_dir'):
+        make()
