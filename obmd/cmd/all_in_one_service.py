@@ -4,8 +4,6 @@ import os
 import sys
 import time
 
-import sqlalchemy
-
 from obmd import version
 from obmd.api import app
 from obmd.api import operations
@@ -71,11 +69,6 @@ def _open_database():
     """An empty database is set up; any other must be of this version."""
     engine.setup()
     if engine.version() is None:
-        if sqlalchemy.inspect(engine.current()).has_table('nodes'):
-            raise errors.Fatal(
-                "the database is another program's, maybe OBMd 0.x's: give obmd one of its own; "
-                '"obmd-manage import obmd" takes the nodes over'
-            )
         engine.upgrade()
     engine.check_schema()
 

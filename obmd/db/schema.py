@@ -85,7 +85,7 @@ def upgrade(engine, revision='head'):
     """
     has = version(engine)
     if has is None:
-        _refuse_obmds(engine)
+        _refuse_others(engine)
     elif has not in _known():
         check(engine)
     made = _alembic()
@@ -98,18 +98,17 @@ def upgrade(engine, revision='head'):
             command.upgrade(made, revision)
 
 
-def _refuse_obmds(engine):
-    """OBMd's one table has the name of one of ours and other columns.
+def _refuse_others(engine):
+    """A database without our revision and with a table of ours: OBMd's own, most likely.
 
-    :raises Fatal: the database is OBMd's own.
+    :raises Fatal: nothing of it is touched.
     """
     with _said(engine):
-        look = sa.inspect(engine)
-        columns = look.get_columns('nodes') if look.has_table('nodes') else ()
-    if any(column['name'] == 'obm_info' for column in columns):
+        taken = sa.inspect(engine).has_table('nodes')
+    if taken:
         raise errors.Fatal(
-            f"database {dialects.where(engine.url)}: it is OBMd's own: give obmd an empty one, "
-            'then "obmd-manage import obmd" takes the nodes over'
+            f"database {dialects.where(engine.url)}: it is another program's, maybe OBMd's: give "
+            'obmd an empty one, then "obmd-manage import obmd" takes the nodes over'
         )
 
 
