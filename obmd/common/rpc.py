@@ -11,6 +11,7 @@ An answer is ``{"value": ...}`` or ``{"error": wire form}``: errors cross the bu
 import functools
 import json
 import logging
+import math
 
 import oslo_messaging
 from oslo_messaging import opts as messaging_opts
@@ -24,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds a caller waits beyond the callee's own deadline, so that the better error arrives
 GRACE = 2.0
+#: least seconds without a sign of a callee after which it counts as dead
+MONITOR_MIN = 3
 
 
 def answers(method):
@@ -94,16 +97,24 @@ class _Client:
     def call(self, server, method, timeout, **args):
         """Call ``method`` on ``server`` and wait for its answer.
 
+        A callee that is at work says so now and then, so one that has died is noticed within the
+        time-to-live of a conductor, however long the call may take.
+
         :param timeout: seconds the callee gives itself.
         :raises OutcomeUnknown: no answer; it may or may not have been carried out.
         :raises Unavailable: the broker cannot be reached, so nothing was sent.
         """
-        prepared = self._client.prepare(server=server, timeout=timeout + GRACE)
+        prepared = self._client.prepare(
+            server=server,
+            timeout=timeout + GRACE,
+            # oslo.messaging takes whole seconds, of which the callee needs two
+            call_monitor_timeout=max(MONITOR_MIN, math.ceil(CONF.conductor.heartbeat_ttl)),
+        )
         try:
             return _open(prepared.call({}, method, **args))
         except oslo_messaging.MessagingTimeout:
             raise errors.OutcomeUnknown(
-                f'the conductor {server} did not answer within {timeout:.1f} s; outcome unknown'
+                f'the conductor {server} does not answer; outcome unknown'
             ) from None
         except oslo_messaging.MessageDeliveryFailure:
             raise errors.Unavailable('the message bus cannot be reached', retry_after=5) from None
