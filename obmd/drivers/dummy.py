@@ -47,6 +47,10 @@ class DummyDriver(base.Driver, base.Power, base.BootDevice, base.Console):
     def open_console(self, sink, deadline, takeover=False):
         try:
             connection = self._connect(deadline)
+        except TimeoutError:
+            raise errors.BmcSilent(
+                f'no answer from the console at {self.info["addr"]}', self.node.name
+            ) from None
         except (OSError, UnicodeError, ValueError) as error:
             raise errors.BmcRefused(
                 f'no console at {self.info["addr"]}: {error}', self.node.name
@@ -57,14 +61,20 @@ class DummyDriver(base.Driver, base.Power, base.BootDevice, base.Console):
 
     def _connect(self, deadline):
         host, colon, port = self.info['addr'].rpartition(':')
-        if not colon or not port.isdigit():
+        if not (
+            colon and port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536
+        ):
             raise ValueError('not host:port')
+        failure = ValueError('no address')
         for *_, address in socket.getaddrinfo(host.strip('[]'), int(port), 0, socket.SOCK_STREAM):
             if not (CONF.dummy.allow or ipaddress.ip_address(address[0]).is_loopback):
                 raise ValueError('not a loopback address, and [dummy] allow is false')
-            # The address that was judged is the one connected to, not the name again.
-            return socket.create_connection(address[:2], timeout=max(0.1, deadline.remaining))
-        raise ValueError('no address')
+            try:
+                # The address that was judged is the one connected to, not the name again.
+                return socket.create_connection(address[:2], timeout=max(0.1, deadline.remaining))
+            except OSError as error:
+                failure = error
+        raise failure
 
 
 class _Connection(base.ConsoleHandle):

@@ -3,6 +3,7 @@
 Its console counts lines, one a chunk, and goes on counting for the next viewer.
 """
 
+import itertools
 import threading
 
 from obmd.common import threads
@@ -35,7 +36,8 @@ class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console):
 
     def __init__(self, node, info):
         super().__init__(node, info)
-        self._next_line = info.get('NumWrites', 0)
+        # Shared by whoever asks: no number is ever given twice.
+        self._numbers = itertools.count(int(info.get('NumWrites', 0)))
 
     @classmethod
     def address(cls, info):
@@ -56,9 +58,7 @@ class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console):
         return handle
 
     def take_line(self):
-        line = b'%d\n' % self._next_line
-        self._next_line += 1
-        return line
+        return b'%d\n' % next(self._numbers)
 
 
 class _Counter(base.ConsoleHandle):

@@ -5,6 +5,7 @@ from stevedore import named
 
 from obmd.common import errors
 from obmd.conf import CONF
+from obmd.drivers import base
 
 NAMESPACE = 'obmd.drivers'
 
@@ -36,6 +37,9 @@ def load():
         raise errors.Fatal(
             f'[drivers] enabled names {", ".join(missing)}: no such driver installed'
         )
+    for name, driver in loaded.items():
+        if not (isinstance(driver, type) and issubclass(driver, base.Driver)):
+            raise errors.Fatal(f'driver {name} is not a class made from obmd.drivers.base.Driver')
     _enabled.clear()
     _enabled.update(loaded)
 
