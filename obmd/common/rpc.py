@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import math
+import threading
 
 import oslo_messaging
 from oslo_messaging import opts as messaging_opts
@@ -104,6 +105,14 @@ class _Client:
         :raises OutcomeUnknown: no answer; it may or may not have been carried out.
         :raises Unavailable: the broker cannot be reached, so nothing was sent.
         """
+        # A broker that hangs holds who publishes up for longer than the call may take.
+        outcome = _Outcome()
+        threads.spawn(outcome.take, self._call, server, method, timeout, args)
+        if not outcome.known.wait(timeout + 2 * GRACE):
+            raise _silence(server)
+        return outcome.get()
+
+    def _call(self, server, method, timeout, args):
         prepared = self._client.prepare(
             server=server,
             timeout=timeout + GRACE,
@@ -113,9 +122,7 @@ class _Client:
         try:
             return _open(prepared.call({}, method, **args))
         except oslo_messaging.MessagingTimeout:
-            raise errors.OutcomeUnknown(
-                f'the conductor {server} does not answer; outcome unknown'
-            ) from None
+            raise _silence(server) from None
         except oslo_messaging.MessageDeliveryFailure:
             raise errors.Unavailable('the message bus cannot be reached', retry_after=5) from None
         except oslo_messaging.RPCVersionCapError as error:
@@ -133,6 +140,32 @@ class _Client:
             self._client.prepare(server=server).cast({}, method, **args)
         except oslo_messaging.MessagingException as error:
             LOG.warning('%s could not be told to %s: %s', method, server, error)
+
+
+class _Outcome:
+    """What a call made in another thread returned or raised."""
+
+    def __init__(self):
+        self.known = threading.Event()
+        self._value = None
+        self._error = None
+
+    def take(self, function, *args):
+        try:
+            self._value = function(*args)
+        except Exception as error:
+            self._error = error
+        finally:
+            self.known.set()
+
+    def get(self):
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def _silence(server):
+    return errors.OutcomeUnknown(f'the conductor {server} does not answer; outcome unknown')
 
 
 class LocalBus:
