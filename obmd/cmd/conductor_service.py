@@ -60,11 +60,16 @@ def callback_url(own):
     :raises Fatal: tickets and console bytes would cross a network in clear.
     """
     url = CONF.conductor.callback_url or own
-    parsed = urllib.parse.urlsplit(url)
-    if parsed.scheme not in ('http', 'https') or not parsed.hostname:
-        raise errors.Fatal(f'[conductor] callback_url is no http(s) URL: {url!r}')
+    try:
+        parsed = urllib.parse.urlsplit(url)
+        host, port = parsed.hostname, parsed.port or 80
+    except ValueError:
+        host = None
+    more = not host or parsed.query or parsed.fragment or '@' in parsed.netloc
+    if more or parsed.scheme not in ('http', 'https'):
+        raise errors.Fatal('[conductor] callback_url must be http(s)://HOST[:PORT][/PATH]')
     plain = parsed.scheme == 'http' and not CONF.conductor.insecure
-    if plain and not listening.is_loopback((parsed.hostname, parsed.port or 80)):
+    if plain and not listening.is_loopback((host, port)):
         raise errors.Fatal(
             f'[conductor] callback_url {url} is plain http and not loopback: use https, or set '
             '[conductor] insecure'

@@ -45,7 +45,7 @@ class Settings:
     """What was given; None or '' where it was not."""
 
     db_type: str | None = None
-    db_path: str | None = None
+    db_path: str | None = dataclasses.field(default=None, repr=False)
     listen_addr: str | None = None
     admin_token: str | None = dataclasses.field(default=None, repr=False)
     tls_cert: str | None = None
@@ -98,17 +98,21 @@ def from_file(path):
             content = json.load(file)
     except OSError as error:
         raise errors.Fatal(f'{path}: {error.strerror}') from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.Fatal(f'{path}: not JSON: {error}') from None
     if not isinstance(content, dict):
         raise errors.Fatal(f'{path}: not a JSON object')
-    given = {name: content[key] for key, name in _FILE_KEYS.items() if key in content}
-    for name, value in given.items():
+    given = {}
+    for key, name in _FILE_KEYS.items():
         wanted = bool if name == 'insecure' else str
-        if not isinstance(value, wanted):
-            raise errors.Fatal(f'{path}: {name} must be a {wanted.__name__}')
+        value = content.get(key)
+        if not isinstance(value, wanted | None):
+            kind = 'true or false' if wanted is bool else 'a string'
+            raise errors.Fatal(f'{path}: {key} must be {kind}')
+        if value is not None:
+            given[name] = value
     # OBMd 0.1 had no such key and served plain HTTP wherever it was told to.
-    return Settings(**given, plaintext_allowed='Insecure' not in content)
+    return Settings(**given, plaintext_allowed='insecure' not in given)
 
 
 def _boolean(text):
@@ -130,7 +134,7 @@ def connection(db_type, db_path):
         return sqlalchemy.URL.create('sqlite', database=database).render_as_string()
     if db_type == 'postgres':
         return _postgres(db_path or '')
-    raise errors.Fatal(f'DB_TYPE must be sqlite3 or postgres, not {db_type!r}')
+    raise errors.Fatal('DB_TYPE must be sqlite3 or postgres')
 
 
 def _postgres(dsn):

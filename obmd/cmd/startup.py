@@ -49,6 +49,7 @@ def configure(args, prog, config_files=None):
     from oslo_config import cfg
     from oslo_log import log
 
+    from obmd import conf
     from obmd import version
     from obmd.common import errors
     from obmd.conf import CONF
@@ -73,6 +74,11 @@ def configure(args, prog, config_files=None):
             version=version.VERSION,
             default_config_files=config_files,
         )
+        # Each is read once: a value that cannot be is said now and not when it is first needed.
+        for group, options in conf.list_opts():
+            section = CONF if group == 'DEFAULT' else CONF[group]
+            for option in options:
+                section[option.dest]
     except cfg.Error as error:
         raise errors.Fatal(str(error).replace('\n', ' ')) from None
 
@@ -142,7 +148,7 @@ def run(prog, function, *args):
     try:
         return function(*args) or 0
     except (errors.Fatal, errors.Unavailable) as error:
-        print(f'{prog}: {error.reason}', file=sys.stderr)
+        print(f'{prog}: {" ".join(error.reason.split())}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

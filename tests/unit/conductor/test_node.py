@@ -209,3 +209,23 @@ def test_each_reader_of_one_answer_gets_an_exception_of_its_own(live, driver):
         caught.append(silent.value)
     assert caught[0] is not caught[1]
     assert fakes.SILENT not in caught
+
+
+# -- before another's session is ended ----------------------------------------------------
+
+
+def test_a_driver_asks_the_row_of_now_before_it_ends_anothers_session(live, driver, rows):
+    driver.authorise()
+    rows.row.owner_epoch += 1
+    with pytest.raises(errors.NotOwner):
+        driver.authorise()
+    rows.row.owner_epoch -= 1
+    rows.row.owner = 'other'
+    with pytest.raises(errors.NotOwner):
+        driver.authorise()
+    rows.down = True
+    with pytest.raises(errors.Unavailable):
+        driver.authorise()
+    rows.down = False
+    rows.row = None  # deleted: nobody's
+    driver.authorise()
