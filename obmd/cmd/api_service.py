@@ -1,5 +1,6 @@
 """``obmd-api``, put together; imported once the process is patched."""
 
+import signal
 import sys
 
 from obmd.api import wsgi
@@ -28,6 +29,7 @@ def start(args, command_line):
         return _serve(tls, reuse_port=True)
     if CONF.api.workers == 1:
         return _serve(tls, reuse_port=False)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     reservation = listening.reserve(listening.parse_address(CONF.api.listen))
     try:
         command = [sys.executable, sys.argv[0], *command_line]

@@ -53,19 +53,10 @@ def configure(args, prog, config_files=None):
     from obmd import version
     from obmd.common import errors
     from obmd.conf import CONF
+    from obmd.conf import libraries
 
     log.register_options(CONF)
-    log.set_defaults(
-        default_log_levels=[
-            'amqp=WARN',
-            'oslo.messaging=INFO',
-            'oslo_messaging=INFO',
-            'sqlalchemy=WARN',
-            'alembic=WARN',
-            'stevedore=WARN',
-            'eventlet.wsgi.server=WARN',
-        ]
-    )
+    libraries.set_defaults()
     try:
         CONF(
             args,
@@ -110,6 +101,8 @@ class Stop:
         os.set_blocking(self._pipe[1], False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
+        # Nothing is read anew; a closed terminal or an operator's habit must not end consoles.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         threads.spawn(self._listen)
 

@@ -22,7 +22,7 @@ PAUSE_MIN, PAUSE_MAX = 0.5, 30.0
 #: seconds after which a worker's death says nothing about its start
 SETTLED = 60.0
 
-_WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
 def worker_number():
@@ -91,8 +91,6 @@ class Supervisor:
         self._collect()
         if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
             return got.si_signo
-        if got is not None and got.si_signo == signal.SIGHUP:
-            self._signal(signal.SIGHUP)
         return None
 
     def _collect(self):

@@ -152,8 +152,10 @@ def console(request, services):
             takeover=takeover == 'true',
         )
         return delivery.respond(services, offer, 'application/octet-stream', release)
-    except BaseException:
+    except BaseException as error:
         release()
+        if isinstance(error, errors.Unavailable) and error.node is None:
+            error.node = node.name
         raise
 
 

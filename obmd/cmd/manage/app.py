@@ -6,6 +6,7 @@ and is safe to use while they run.
 
 import argparse
 import logging
+import os
 import sys
 
 from cliff import app
@@ -116,6 +117,8 @@ class Manage(app.App):
             CONF(files, project='obmd', prog=base.NAME)
         except cfg.Error as error:
             raise errors.Fatal(str(error)) from None
+        if state := os.environ.get('OBMD_STATE_DIR'):
+            CONF.set_override('state_path', state)
 
     def clean_up(self, cmd, result, err):
         engine.dispose()

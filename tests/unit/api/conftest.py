@@ -66,6 +66,9 @@ class Conductor:
     def node_deleted(self, node):
         self.told.append(('node_deleted', node.name))
 
+    def node_changed(self, node):
+        self.told.append(('node_changed', node.name))
+
 
 class Router:
     """Everything belongs to the conductor ``c1`` unless ``owners`` says another or an error."""

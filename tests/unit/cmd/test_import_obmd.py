@@ -15,6 +15,7 @@ from obmd.db import nodes
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Run a command on a fresh database.  :returns: (status, stdout, stderr)."""
+    CONF.clear()
     configuration = tmp_path / 'obmd.conf'
     configuration.write_text(
         f'[DEFAULT]\nstate_path = {tmp_path}/state\n[drivers]\nenabled = mock,dummy\n'
@@ -31,7 +32,7 @@ def run(tmp_path, monkeypatch):
     run('key', 'new')
     yield run
     engine.dispose()
-    CONF.reset()
+    CONF.clear()
 
 
 @pytest.fixture
