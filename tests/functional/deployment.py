@@ -79,6 +79,11 @@ def write_config(path, *layers):
     return path
 
 
+def die_with_the_tests():
+    """For ``preexec_fn``: the child is killed when the tests end, however they do."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def family(pid):
     """:returns: list of int, ``pid`` and its descendants, parents first."""
     found = [pid]
@@ -123,7 +128,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+                preexec_fn=die_with_the_tests,
             )
         return self
 
