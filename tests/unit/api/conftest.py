@@ -105,18 +105,18 @@ def offer(*chunks, headers=None, url='http://conductor:8381/stream/abc'):
     return rpcapi.StreamOffer(url, headers or {}, Chunks(*chunks))
 
 
-@pytest.fixture(scope='session', autouse=True)
+@pytest.fixture(scope='package', autouse=True)
 def _database():
     CONF([], project='obmd', default_config_files=[])
     CONF.set_override('connection', 'sqlite://', 'database')
     engine.setup()
+    CONF.clear_override('connection', 'database')
     engine.upgrade()
     registry._enabled.clear()
     registry._enabled.update(drivers.ALL)
     yield
     engine.dispose()
     registry._enabled.clear()
-    CONF.clear_override('connection', 'database')
 
 
 @pytest.fixture
