@@ -259,7 +259,7 @@ def test_it_refuses_a_database_of_something_else(tmp_path):
         (None, 'No such file'),
         ('{broken', 'not JSON'),
         ('[]', 'object'),
-        ('{"AdminToken": 5}', 'admin_token'),
+        ('{"AdminToken": 5}', 'AdminToken'),
         ('{"ListenAddr": "127.0.0.1:0"}', 'ADMIN_TOKEN'),
         (json.dumps({'AdminToken': TOKEN, 'ListenAddr': ':0', 'Insecure': False}), 'plain HTTP'),
     ],
