@@ -116,16 +116,6 @@ def prepare(engine):
         sa.event.listen(engine, 'do_connect', _mysql_connect)
 
 
-def begin_write(session):
-    """Begin a transaction that writes.
-
-    SQLite: with the lock taken at once.  A transaction that first reads and then writes would
-    fail without waiting when another process has written in between.
-    """
-    if session.get_bind().dialect.name == 'sqlite':
-        session.connection(execution_options={'obmd_write': True})
-
-
 # -- SQLite -----------------------------------------------------------------------------------
 
 
@@ -153,6 +143,11 @@ def _sqlite_connected(connection, record):
 
 
 def _sqlite_begin(connection):
+    """A transaction that writes (option ``obmd_write``) has the lock from its begin on.
+
+    One that first reads and then writes would fail without waiting when another process has
+    written in between.
+    """
     if connection.get_execution_options().get('obmd_write'):
         # oslo.db's listener comes first and has begun one that holds no lock yet
         driver = connection.connection.dbapi_connection

@@ -1,7 +1,7 @@
 """Connecting: one engine a process, short transactions, and errors in obmd's words.
 
 A process calls :func:`setup` once, after it has forked.  Then :func:`reader` and
-:func:`writer` give a session for one short transaction; no other work is done inside, so that no
+:func:`writer` give a connection for one short transaction; no other work is done inside, so that no
 connection is held across anything slow.  How each database is made to yield to other green
 threads, and to give up, is in ``dialects``.
 """
@@ -41,11 +41,6 @@ def register_options(conf=CONF):
 register_options()
 
 
-@enginefacade.transaction_context_provider
-class _Context:
-    """What oslo.db keeps a transaction's state in: one for each transaction."""
-
-
 class _Database:
     """The engine of this process."""
 
@@ -73,28 +68,25 @@ class _Database:
         self._manager.append_on_engine_create(dialects.prepare)
         self.engine = self._manager.writer.get_engine()
 
-    def writing(self):
-        return self._manager.writer.using(_Context())
-
     @contextlib.contextmanager
-    def reading(self):
-        """A connection without a session, whose bookkeeping costs as much as a query.
+    def transaction(self, write):
+        """A connection in a transaction, without a session: its bookkeeping costs more than most
+        statements do.
 
-        Those to a SQLite file are kept: oslo.db gives them no pool, and to open one costs more
-        than a query.
+        Connections to a SQLite file are kept: oslo.db gives them no pool, and to open one costs
+        more than a statement too.
         """
-        if not self._in_file:
-            with self.engine.connect() as connection:
-                yield connection
-            return
         connection = self._idle.pop() if self._idle else self.engine.connect()
         try:
-            yield connection
-            connection.rollback()
+            with connection.execution_options(obmd_write=write).begin():
+                yield connection
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if self._in_file:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def hold(self):
         """Keep one SQLite connection open: when the last one closes, the log is written back
@@ -173,20 +165,19 @@ def pool_status():
 @contextlib.contextmanager
 def reader():
     """A connection to read with.  :raises Unavailable: the database is not there."""
-    with _translated(), _database.lock, _database.reading() as connection:
+    with _translated(), _database.lock, _database.transaction(write=False) as connection:
         yield connection
 
 
 @contextlib.contextmanager
 def writer():
-    """A session to write with, committed at the end.
+    """A connection to write with, committed at the end.
 
     :raises Unavailable: the database is not there; when that happens at the end, whether the
         commit was done is not known.
     """
-    with _translated(), _database.lock, _database.writing() as session:
-        dialects.begin_write(session)
-        yield session
+    with _translated(), _database.lock, _database.transaction(write=True) as connection:
+        yield connection
 
 
 @contextlib.contextmanager
