@@ -42,6 +42,7 @@ def build():
     options = CONF.conductor
     router = routing.Router(options.ring_partitions, options.heartbeat_ttl)
     observer = membership.Observer(options.heartbeat_interval, options.heartbeat_ttl, router.look)
+    router.refresh = observer.look
     observer.look()
     observer.start()
 

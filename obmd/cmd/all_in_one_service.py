@@ -89,6 +89,7 @@ class _AllInOne:
         self._observer = membership.Observer(
             options.heartbeat_interval, options.heartbeat_ttl, self._router.look
         )
+        self._router.refresh = self._observer.look
         self._demo = demo.Demo(_demo_nodes(), CONF.state_path) if with_demo else None
         self._demo_error = 'the simulated BMCs are starting' if with_demo else None
         self._conductor_api = rpcapi.ConductorAPI(self._bus, self._router, self._conductor.tickets)

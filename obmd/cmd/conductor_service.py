@@ -60,6 +60,11 @@ def callback_url(own):
     :raises Fatal: tickets and console bytes would cross a network in clear.
     """
     url = CONF.conductor.callback_url or own
+    listens_on = listening.parse_address(CONF.conductor.listen)[0]
+    if not CONF.conductor.callback_url and listens_on in ('', '0.0.0.0', '::'):
+        raise errors.Fatal(
+            '[conductor] listen is every address: say in callback_url which of them viewers use'
+        )
     try:
         parsed = urllib.parse.urlsplit(url)
         host, port = parsed.hostname, parsed.port or 80

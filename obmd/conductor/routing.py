@@ -1,7 +1,16 @@
 """Where a call goes: to the owner in the node's row, if it lives."""
 
+import logging
+import threading
+import time
+
 from obmd.common import errors
 from obmd.conductor import ownership
+
+LOG = logging.getLogger(__name__)
+
+#: seconds within which a look at the conductors is not repeated for another caller
+FRESH = 0.2
 
 
 class Router:
@@ -9,11 +18,17 @@ class Router:
 
     :param partitions: as on the conductors, ``[conductor] ring_partitions``.
     :param retry_after: seconds to advise to a caller whose node has no owner.
+    :ivar refresh: callable that reads the conductors now and calls ``look``; for an owner that
+        has started since the last regular look.  None: no such look.
     """
 
-    def __init__(self, partitions, retry_after):
+    def __init__(self, partitions, retry_after, clock=time.monotonic):
+        self.refresh = None
         self._partitions = partitions
         self._retry_after = retry_after
+        self._clock = clock
+        self._looked_at = float('-inf')
+        self._looking = threading.Lock()
         self._live = {}
         self._rings = ownership.Rings((), partitions)
 
@@ -23,6 +38,7 @@ class Router:
         if rings != self._rings:
             self._rings = rings
         self._live = {conductor.incarnation: conductor for conductor in live}
+        self._looked_at = self._clock()
 
     @property
     def live(self):
@@ -44,13 +60,28 @@ class Router:
 
         :raises Unavailable: neither lives.
         """
-        owner = self._live.get(node.owner)
-        if owner is not None:
-            return owner
-        proposed = None if node.owner else self._live.get(self._rings.propose(node))
-        if proposed is not None:
-            return proposed
-        raise errors.Unavailable(self._why(node), node.name, self._retry_after)
+        found = self._find(node)
+        if found is None and self.refresh is not None:
+            self._look_again()
+            found = self._find(node)
+        if found is None:
+            raise errors.Unavailable(self._why(node), node.name, self._retry_after)
+        return found
+
+    def _find(self, node):
+        if node.owner is not None:
+            return self._live.get(node.owner)
+        return self._live.get(self._rings.propose(node))
+
+    def _look_again(self):
+        """One look for all who miss an owner at the same time."""
+        with self._looking:
+            if self._clock() - self._looked_at < FRESH:
+                return
+            try:
+                self.refresh()
+            except errors.ObmdError as error:
+                LOG.warning('conductors cannot be read: %s', error.reason)
 
     def may_hold(self, node):
         """The conductors that may hold something of ``node`` (a stream, a session)."""

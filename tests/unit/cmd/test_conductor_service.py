@@ -62,3 +62,10 @@ def test_what_may_not_be_is_one_line_without_a_password(conf, url):
 def test_a_listener_on_the_network_needs_a_callback_url_that_is_safe():
     with pytest.raises(errors.Fatal):
         conductor_service.callback_url('http://192.0.2.1:8381')
+
+
+@pytest.mark.parametrize('listen', [':8381', '0.0.0.0:8381', '[::]:8381'])
+def test_a_listener_on_every_address_must_say_which_one_viewers_use(conf, listen):
+    conf('conductor', listen=listen, insecure=True)
+    with pytest.raises(errors.Fatal, match='callback_url'):
+        conductor_service.callback_url(OWN)

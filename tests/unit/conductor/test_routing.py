@@ -87,3 +87,48 @@ def test_many_nodes_are_split_by_owner_and_the_rest_have_their_reason(router):
         'b': ['n2'],
     }
     assert list(unroutable) == ['n4']
+
+
+def test_an_owner_that_has_just_started_is_looked_for_at_once(router):
+    looks = []
+
+    def refresh():
+        looks.append(1)
+        router.look([member('a'), member('new')], [])
+
+    router._clock = lambda: float('inf')
+    router.refresh = refresh
+    assert router.owner_of(node('new')).incarnation == 'new'
+    assert router.owner_of(node('a')).incarnation == 'a'
+    assert len(looks) == 1
+
+
+def test_many_calls_for_an_owner_that_is_gone_cost_one_look():
+    now = [100.0]
+    router = routing.Router(512, 7, clock=lambda: now[0])
+    looks = []
+
+    def refresh():
+        looks.append(1)
+        router.look([], [])
+
+    router.refresh = refresh
+    for _ in range(10):
+        with pytest.raises(errors.Unavailable):
+            router.owner_of(node('dead'))
+    assert len(looks) == 1
+    now[0] += 1
+    with pytest.raises(errors.Unavailable):
+        router.owner_of(node('dead'))
+    assert len(looks) == 2
+
+
+def test_a_look_that_fails_leaves_the_answer_as_it_was(router):
+    def refresh():
+        raise errors.Unavailable('the database is gone')
+
+    router._clock = lambda: float('inf')
+    router.refresh = refresh
+    with pytest.raises(errors.Unavailable) as gone:
+        router.owner_of(node('dead'))
+    assert 'database' not in gone.value.reason
