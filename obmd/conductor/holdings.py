@@ -33,6 +33,7 @@ class Holdings:
         self._lock = threading.Lock()
         self._unreadable = set()
         self._doubtful = set()
+        self._closed = False
 
     def __len__(self):
         return len(self._lives)
@@ -43,6 +44,10 @@ class Holdings:
     @property
     def uuids(self):
         return list(self._lives)
+
+    def close(self):
+        """Claim nothing any more."""
+        self._closed = True
 
     def get(self, uuid):
         """:returns: LiveNode or None."""
@@ -69,7 +74,10 @@ class Holdings:
 
         :returns: LiveNode, or None when the row has changed meanwhile.
         :raises ObmdError: its credentials cannot be opened here; it is left alone.
+        :raises Unavailable: after :meth:`close`.
         """
+        if self._closed:
+            raise errors.Unavailable('this conductor is stopping', row.name)
         try:
             driver = self._driver(row)
         except errors.ObmdError as error:

@@ -34,6 +34,9 @@ LOG = logging.getLogger(__name__)
 
 #: file in state_path that a running conductor holds locked
 LOCK_FILE = 'conductor.lock'
+#: seconds that a start waits for its first claims; thousands of nodes, and the consoles that open
+#: with them, take longer, and then it serves meanwhile
+FIRST_LOOK = 1.0
 
 
 class Conductor:
@@ -99,11 +102,21 @@ class Conductor:
             self._log.start()
         self._heartbeat.start()
         self._stop_serving = self._bus.serve(rpcapi.TOPIC, self.row.host, self.manager)
-        self._observer.look()
+        claimed = threading.Event()
+        threads.spawn(self._first_look, claimed)
+        claimed.wait(FIRST_LOOK)
         self._observer.start()
         self._revocation.start()
         self._forget_late_tickets()
-        LOG.info('conductor %s owns %d nodes', self.row.host, len(self._holdings))
+
+    def _first_look(self, claimed):
+        try:
+            self._observer.look()
+            LOG.info('conductor %s owns %d nodes', self.row.host, len(self._holdings))
+        except errors.ObmdError as error:
+            LOG.warning('nothing is claimed yet: %s', error.reason)
+        finally:
+            claimed.set()
 
     def _take_lock(self):
         path = os.path.join(CONF.state_path, LOCK_FILE)
@@ -192,6 +205,9 @@ class Conductor:
         self.manager.stop(errors.Unavailable('obmd is stopping', retry_after=5))
         self._observer.stop()
         self._revocation.stop()
+        self._holdings.close()
+        if self._claiming.acquire(timeout=deadline.remaining / 2):
+            self._claiming.release()
         self._close_all(deadline)
         self._heartbeat.stop()
         try:

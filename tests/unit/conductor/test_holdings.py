@@ -63,6 +63,16 @@ def test_a_node_that_was_deleted_is_not_ours(mine, database):
         mine.find('no such uuid')
 
 
+def test_once_closed_it_claims_nothing(mine, register):
+    row = register('n1')
+    mine.close()
+    with pytest.raises(errors.Unavailable):
+        mine.find(row.uuid)
+    with pytest.raises(errors.Unavailable):
+        due(mine)
+    assert nodes.get('n1').owner is None
+
+
 def test_a_claim_on_a_row_that_has_changed_takes_nothing(mine, register):
     row = register('n1')
     nodes.claim(row.uuid, 'other', None, 0)

@@ -77,6 +77,19 @@ def test_a_start_registers_claims_and_answers_and_a_stop_gives_all_back(make, re
         client.call('host-1', 'power_status', 5, call=call)
 
 
+def test_a_start_serves_before_all_is_claimed(make, register, monkeypatch, spawned):
+    register('n1')
+    go, claimable = threading.Event(), nodes.claimable
+    monkeypatch.setattr(service, 'FIRST_LOOK', 0.01)
+    monkeypatch.setattr(nodes, 'claimable', lambda *args: go.wait(10) and claimable(*args))
+    conductor = make()
+    conductor.start()
+    assert nodes.get('n1').owner is None
+    go.set()
+    spawned.join()
+    assert nodes.get('n1').owner == conductor.row.incarnation
+
+
 def test_two_with_one_state_path_are_refused(make):
     make().start()
     second = make()
