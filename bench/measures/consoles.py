@@ -33,9 +33,9 @@ def consoles(lab):
     filled = obmd.memory()
     obmd.restart(console__capture='on_demand')
     what = f'{len(bmcs)} consoles at 1 line/s: '
-    note = f'from exec; first answer after {answered:.2f} s'
     return [
-        Row('consoles_open', what + 'all open', opened, 's', 10.0, note=note),
+        Row('consoles_start', what + 'start to first answer', answered, 's', 3.0),
+        Row('consoles_open', what + 'start to all open', opened, 's', 10.0),
         Row('consoles_cpu', what + 'CPU', share, '% of a core', 20.0, note=f'{sizes.watch:g} s'),
         Row(
             'consoles_memory',
@@ -115,10 +115,16 @@ def _fill(lab, bmcs):
 def _offset(lab, ask):
     """:returns: int, bytes that this console has said so far."""
     with clients.Loop() as loop:
-        viewer = loop.add(clients.Viewer(lab.obmd.address, ask))
-        if not loop.run(clients.PATIENCE, lambda: viewer.headers is not None):
-            raise clients.BadAnswer('a viewer got no headers')
+        viewer = _viewer(loop, lab.obmd, ask)
         return int(viewer.headers['obmd-cursor'].rpartition(':')[2])
+
+
+def _viewer(loop, obmd, ask):
+    """:returns: Viewer that has its headers."""
+    viewer = loop.add(clients.Viewer(obmd.address, ask))
+    if not loop.run(clients.PATIENCE, lambda: viewer.headers is not None):
+        raise clients.BadAnswer('a viewer got no headers')
+    return viewer
 
 
 def revocation(lab):
@@ -129,7 +135,10 @@ def revocation(lab):
     for _ in range(sizes.repetitions):
         with clients.Loop() as loop:
             ask = _watch(lab, bmc)
-            viewers = [loop.add(clients.Viewer(obmd.address, ask)) for _ in range(sizes.viewers)]
+            # the first one opens the console; few may wait for that
+            viewers = [_viewer(loop, obmd, ask)]
+            more = [clients.Viewer(obmd.address, ask) for _ in range(sizes.viewers - 1)]
+            viewers += [loop.add(viewer) for viewer in more]
             if not loop.run(30, lambda viewers=viewers: all(v.headers for v in viewers)):
                 raise clients.BadAnswer('not every viewer got its headers')
             loop.run(2)
