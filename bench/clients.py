@@ -14,7 +14,8 @@ import time
 #: seconds that any single answer may take before the benchmark itself gives up
 PATIENCE = 60.0
 _READ = 65536
-_TEMPORARY = select.EPOLLIN | select.EPOLLRDHUP
+#: the end of a chunked answer (RFC 9112, section 7.1), alone or behind another chunk
+_LAST_CHUNK = b'0\r\n\r\n'
 
 Answer = collections.namedtuple('Answer', 'status headers body')
 
@@ -123,7 +124,7 @@ class Viewer:
     """Follows a stream.
 
     :param on_data: called with (viewer, wall time, bytes) for what comes after the head, or None.
-    :ivar ended: monotonic time of the end, or None.  :ivar clean: the end was a proper one.
+    :ivar ended: monotonic time of the end, or None.  :ivar clean: the last chunk said so.
     """
 
     def __init__(self, address, data, on_data=None):
@@ -140,7 +141,7 @@ class Viewer:
     def readable(self, loop, sock):
         data = sock.recv(_READ)
         if not data:
-            self.ended = time.monotonic()
+            self.ended = self.ended or time.monotonic()
             loop.remove(sock)
             return
         if self.headers is None:
@@ -152,7 +153,8 @@ class Viewer:
             if self.status != 200:
                 raise BadAnswer(f'a viewer got {self.status}: {data[:300]}')
         self.bytes += len(data)
-        self.clean = data.endswith(b'0\r\n\r\n')
+        if data == _LAST_CHUNK or data.endswith(b'\r\n' + _LAST_CHUNK):
+            self.ended, self.clean = time.monotonic(), True
         if self._on_data is not None and data:
             self._on_data(self, time.time(), data)
 
@@ -220,7 +222,7 @@ class Loop:
         sock.sendall(client.data)
         sock.setblocking(False)
         self._clients[sock.fileno()] = (sock, client)
-        self._poll.register(sock.fileno(), _TEMPORARY)
+        self._poll.register(sock.fileno(), select.EPOLLIN)
         return client
 
     def remove(self, sock):

@@ -203,6 +203,8 @@ class _Streaming:
                     self.sent += len(data)
             if chunked:
                 sock.sendall(b'0\r\n\r\n')
+                # of many that end at once, all are told before the first is cleared away
+                eventlet.sleep(0)
         except OSError as e:
             LOG.debug('A client of a stream has gone: %s', e)
         finally:
