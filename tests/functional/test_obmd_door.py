@@ -116,7 +116,7 @@ def test_the_content_type_does_not_matter(obmd, name, content_type):
             'port',
         ),
         (
-            b'{"type": "ipmi", "info": {"addr": "", "user": "u", "pass": "one of 21 bytes here!"}}',
+            b'{"type": "ipmi", "info": {"addr": "a", "user": "u", "pass": "%s"}}' % (b'x' * 21),
             'password',
         ),
     ],
