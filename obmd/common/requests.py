@@ -1,4 +1,8 @@
-"""What a listener makes of a request: bounds on its body, and what of it may be logged."""
+"""What a listener makes of a request: where it ends, bounds on its body, what may be logged.
+
+Where a request ends must be read as a proxy in front reads it, or the rest of one caller's request
+becomes the beginning of another's (RFC 9112, section 11.2): what is in doubt is refused.
+"""
 
 import errno
 import re
@@ -11,6 +15,64 @@ BODY_TIMEOUT = 30.0
 CHUNK_LINE = 1024
 #: query parameters whose values may stand in the access log
 LOGGED_PARAMETERS = frozenset(('nodes', 'deadline', 'limit', 'replay', 'cursor', 'takeover'))
+
+#: a header's line (RFC 9110, section 5.6.2; RFC 9112, section 5): not folded, no space before
+#: the colon, no lone carriage return, which Python would take for the end of a line
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n")
+_END_OF_HEADERS = (b'\r\n', b'\n')
+_ABSOLUTE = re.compile('https?://[^/?#]*', re.IGNORECASE)
+
+
+class HeaderLines:
+    """The file of a request's headers.
+
+    :ivar fault: str, what is wrong with the lines that were read, or None.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self._wrong = False
+        self._ended = False
+
+    def readline(self, size=-1):
+        line = self._file.readline(size)
+        self._ended = line in _END_OF_HEADERS
+        if not self._ended and _HEADER.fullmatch(line) is None:
+            self._wrong = True
+        return line
+
+    @property
+    def fault(self):
+        if not self._ended:
+            return 'the headers broke off'
+        return 'a line of the headers is not valid HTTP' if self._wrong else None
+
+
+def framing_fault(headers):
+    """What leaves in doubt where a request's body ends (RFC 9112, section 6.3).
+
+    :param headers: ``email.message.Message``.  :returns: str or None.
+    """
+    lengths = headers.get_all('content-length', ())
+    codings = headers.get_all('transfer-encoding', ())
+    if any(not (length.isascii() and length.isdigit()) for length in lengths):
+        return 'the Content-Length is not a number'
+    if len(lengths) > 1:
+        return 'there is more than one Content-Length'
+    if codings and lengths:
+        return 'Content-Length and Transfer-Encoding'
+    if codings and [coding.strip().lower() for coding in codings] != ['chunked']:
+        return 'the Transfer-Encoding is not chunked'
+    return None
+
+
+def origin_form(target):
+    """The path and query of a request's target, which may be a whole URL (RFC 9112, 3.2.2)."""
+    found = _ABSOLUTE.match(target)
+    if found is None:
+        return target
+    rest = target[found.end() :]
+    return rest if rest.startswith('/') else '/' + rest
 
 
 def scrub_target(path, query):

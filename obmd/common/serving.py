@@ -96,22 +96,21 @@ class _Protocol(wsgi.HttpProtocol):
         if len(line) >= REQUEST_LINE:
             self.refuse(414, 'URI Too Long', 'the request line is too long')
             return b''
-        return line
+        # a line that its client broke off asks for nothing
+        return line if line.endswith(b'\n') else b''
 
     def parse_request(self):
+        self.rfile = lines = requests.HeaderLines(self.rfile)
         try:
             if not super().parse_request():
                 return False
         except (wsgi.HeaderLineTooLong, wsgi.HeadersTooLarge):
             return self.refuse(431, 'Request Header Fields Too Large', 'the headers are too large')
+        fault = lines.fault or requests.framing_fault(self.headers)
+        if fault is not None:
+            return self.refuse(400, 'Bad Request', fault)
         # http.server joins leading slashes; here paths are exact
-        self.path = self.requestline.split()[1]
-        length = self.headers.get('content-length')
-        if length is not None:
-            if not (length.isascii() and length.isdigit()):
-                return self.refuse(400, 'Bad Request', 'the Content-Length is not a number')
-            if self.headers.get('transfer-encoding') is not None:
-                return self.refuse(400, 'Bad Request', 'Content-Length and Transfer-Encoding')
+        self.path = requests.origin_form(self.requestline.split()[1])
         self.conn_state[DUE] = None
         return True
 
@@ -153,7 +152,11 @@ class _Protocol(wsgi.HttpProtocol):
                 self._linger()
         except OSError:
             pass
-        super().finish()
+        try:
+            super().finish()
+        finally:
+            # what cannot be written any more left it open, and with it the descriptor
+            self.rfile.close()
 
     def _linger(self):
         """Closing over unread bytes resets the connection, and the client loses the answer."""

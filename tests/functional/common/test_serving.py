@@ -208,6 +208,10 @@ def test_a_client_that_never_reads_is_cut_once_its_stream_has_ended(service):
         (b'GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n', 400),
         (b'GET / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n', 400),
         (b'GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400),
+        (b'GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400),
+        (b'GET / HTTP/1.1\r\nContent-Length : 1\r\n\r\n', 400),
+        (b'GET / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n', 400),
+        (b'GET / HTTP/1.1\r\nno header\r\nConnection: close\r\n\r\n', 400),
     ],
 )
 def test_what_is_not_http_is_a_json_error(service, request_, status):
@@ -231,6 +235,23 @@ def test_an_answer_before_the_body_arrives_whole(service):
     status, body = service.ask('/unread', b'x' * 300000)
     assert status == 200
     assert json.loads(body)['read'] == 0
+
+
+def test_a_request_that_broke_off_asks_for_nothing(tmp_path):
+    service = Service(tmp_path)
+    try:
+        for line in (b'POST /state', b'POST /state HTTP/1.1\r\nContent-Le', b'GET / HTTP/1.1\r\n'):
+            with service.send(line) as sock:
+                sock.shutdown(socket.SHUT_WR)
+                assert b' 200 ' not in receive_all(sock)
+        assert service.state()['asked'] == 0
+    finally:
+        service.stop()
+
+
+def test_the_target_may_be_a_whole_url(service):
+    with service.send(b'GET http://x:1/state HTTP/1.1\r\nConnection: close\r\n\r\n') as sock:
+        assert parse(receive_all(sock))[0] == 200
 
 
 def test_an_error_of_the_application_tells_nothing(service):
@@ -266,6 +287,22 @@ def test_a_slow_request_is_cut(tmp_path):
                     sock.sendall(b'G' if sent == 0 else b'E')
                     time.sleep(0.1)
             assert 8 < sent < 30
+    finally:
+        service.stop()
+
+
+def test_a_connection_that_was_cut_leaves_no_descriptor(tmp_path):
+    service = Service(tmp_path, BOUNDS='HEADER_TIMEOUT=1.0')
+    descriptors = f'/proc/{service.process.pid}/fd'
+    try:
+        before = len(os.listdir(descriptors))
+        begun = [service.send(b'GET /st') for _ in range(10)]
+        end = time.monotonic() + 6
+        while len(os.listdir(descriptors)) > before and time.monotonic() < end:
+            time.sleep(0.1)
+        assert len(os.listdir(descriptors)) <= before
+        for sock in begun:
+            sock.close()
     finally:
         service.stop()
 
