@@ -1,7 +1,6 @@
 """The command line: which measures, how large, where the numbers go."""
 
 import argparse
-import contextlib
 import dataclasses
 import datetime
 import os
@@ -30,7 +29,8 @@ def parser():
 
 
 def main(arguments=None):
-    """:returns: int: 0, or 1 when a bound is not met (never with ``--quick``)."""
+    """:returns: int: 0; 1 when a bound is not met (never with ``--quick``) or a measure failed;
+    130 when it was interrupted, with what was measured until then."""
     args = parser().parse_args(arguments)
     missing = [name for name in _NEEDED if shutil.which(name) is None]
     if missing:
@@ -42,9 +42,11 @@ def main(arguments=None):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, _interrupt)
-    facts, rows, broken = report.machine(), [], []
-    with contextlib.suppress(KeyboardInterrupt):
-        broken = _run(args.only or list(MEASURES), sizes, rows)
+    facts, rows, broken, interrupted = report.machine(), [], [], False
+    try:
+        _run(args.only or list(MEASURES), sizes, rows, broken)
+    except KeyboardInterrupt:
+        interrupted = True
     facts['load_after'] = os.getloadavg()
     print(report.table(rows))
     for name in broken:
@@ -52,12 +54,15 @@ def main(arguments=None):
     path = args.json or os.path.join(RESULTS, f'{datetime.datetime.now():%Y%m%d-%H%M%S}.json')
     report.write(path, rows, facts, dataclasses.asdict(sizes))
     print(f'written to {path}')
+    if interrupted:
+        return 130
     return int(bool(broken) or (not args.quick and any(row.met is False for row in rows)))
 
 
-def _run(names, sizes, rows):
-    """:param rows: list that the measures' rows are added to.  :returns: names that failed."""
-    broken = []
+def _run(names, sizes, rows, broken):
+    """:param rows: list that the measures' rows are added to.
+    :param broken: list that the names of those that fail are added to.
+    """
     with lab.Lab(sizes, _say) as here:
         for name in MEASURES:
             if name not in names:
@@ -68,7 +73,6 @@ def _run(names, sizes, rows):
             except Exception as error:
                 _say(f'{name}: {type(error).__name__}: {error}')
                 broken.append(name)
-    return broken
 
 
 def _interrupt(*_args):

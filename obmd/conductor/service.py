@@ -36,7 +36,7 @@ LOG = logging.getLogger(__name__)
 LOCK_FILE = 'conductor.lock'
 #: seconds that a start waits for its first claims; thousands of nodes, and the consoles that open
 #: with them, take longer, and then it serves meanwhile
-FIRST_LOOK = 1.0
+FIRST_LOOK = 0.5
 
 
 class Conductor:
