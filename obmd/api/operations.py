@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import threading
+import time
 
 from obmd.common import deadline
 from obmd.common import errors
@@ -12,6 +13,9 @@ from obmd.drivers import base
 from obmd.drivers import registry
 
 LOG = logging.getLogger(__name__)
+
+#: seconds that a call waits for a node's next owner, and between two tries
+MOVE_TIMEOUT, MOVE_PAUSE = 10.0, 0.1
 
 
 class StreamSlots:
@@ -90,22 +94,27 @@ def check_capability(node, name):
 
 
 def call(method, node, *args, by_token=True, **kwargs):
-    """Call a method of ConductorAPI about ``node``; once more if the node has moved meanwhile.
+    """Call a method of ConductorAPI about ``node``; again while it moves to another conductor.
 
-    No database connection is held.
+    NotOwner is raised only before anything was sent to a BMC, so nothing happens twice.  No
+    database connection is held.
 
     :param by_token: the caller's right is the token in ``node``: a new row must have the same.
     :raises: what the conductor says, with the node's name.
     """
+    patience = deadline.Deadline(MOVE_TIMEOUT)
     try:
-        try:
-            return method(node, *args, **kwargs)
-        except errors.NotOwner:
-            # raised only before anything was sent to the BMC
+        while True:
+            try:
+                return method(node, *args, **kwargs)
+            except errors.NotOwner:
+                if patience.expired:
+                    raise
+            time.sleep(MOVE_PAUSE)
             moved = nodes.get_by_uuid(node.uuid)
             if moved is None or (by_token and moved.token_id != node.token_id):
                 raise _gone(node, by_token) from None
-            return method(moved, *args, **kwargs)
+            node = moved
     except errors.Unauthorized:
         raise
     except errors.ObmdError as error:

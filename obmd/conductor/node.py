@@ -36,6 +36,8 @@ class LiveNode:
     def __init__(self, row, driver, incarnation, epoch, make_console):
         self.name = row.name
         self.uuid = row.uuid
+        self.conductor_group = row.conductor_group
+        self.driver_name = row.driver
         self.epoch = epoch
         self.incarnation = incarnation
         self.driver = driver
@@ -104,6 +106,13 @@ class LiveNode:
             self._refusal_recorded = True
         except errors.ObmdError as error:
             LOG.warning('%s: its refusal is not in the row yet: %s', self.name, error.reason)
+
+    def settle(self, deadline):
+        """Let in no write any more and wait until the one that runs has ended.
+
+        :returns: bool, whether it has, within ``deadline``.
+        """
+        return self._writes.finish(deadline)
 
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""

@@ -61,8 +61,8 @@ class Router:
         :raises Unavailable: neither lives.
         """
         found = self._find(node)
-        if found is None and self.refresh is not None:
-            self._look_again()
+        if found is None:
+            self.look_again()
             found = self._find(node)
         if found is None:
             raise errors.Unavailable(self._why(node), node.name, self._retry_after)
@@ -73,8 +73,10 @@ class Router:
             return self._live.get(node.owner)
         return self._live.get(self._rings.propose(node))
 
-    def _look_again(self):
-        """One look for all who miss an owner at the same time."""
+    def look_again(self):
+        """One look for all who find an owner missing or moved at the same time."""
+        if self.refresh is None:
+            return
         with self._looking:
             if self._clock() - self._looked_at < FRESH:
                 return

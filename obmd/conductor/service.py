@@ -17,7 +17,9 @@ from obmd.common import timers
 from obmd.common.deadline import Deadline
 from obmd.conductor import console
 from obmd.conductor import console_log
+from obmd.conductor import handover
 from obmd.conductor import holdings
+from obmd.conductor import lease
 from obmd.conductor import manager
 from obmd.conductor import membership
 from obmd.conductor import ownership
@@ -27,6 +29,7 @@ from obmd.conductor import rpcapi
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.drivers import gate
 from obmd.drivers import registry
 from obmd.streams import tickets
 
@@ -37,6 +40,10 @@ LOCK_FILE = 'conductor.lock'
 #: seconds that a start waits for its first claims; thousands of nodes, and the consoles that open
 #: with them, take longer, and then it serves meanwhile
 FIRST_LOOK = 0.5
+#: seconds within which a look at the conductors is not repeated
+REFRESH = 0.2
+#: part of the time for stopping that handing over may take
+HAND_OVER_SHARE = 0.7
 
 
 class Conductor:
@@ -60,7 +67,10 @@ class Conductor:
             version=version,
             started_at=time.time(),
         )
+        interval, ttl = options.heartbeat_interval, options.heartbeat_ttl
         self._bus = bus
+        self._client = bus.client(rpcapi.TOPIC, rpcapi.VERSION)
+        self._lease = lease.Lease(ttl)
         self._timers = timers.Timers()
         self._log = console_log.ConsoleLog(CONF.console.log_dir) if CONF.console.log_dir else None
         self.tickets = tickets.Tickets(CONF.console.ticket_ttl)
@@ -74,17 +84,29 @@ class Conductor:
             self._forget,
         )
         self.manager = manager.Manager(
-            self.row.incarnation, self._holdings, self._revocation, self.tickets, callback_url
+            self.row.incarnation,
+            self._holdings,
+            self._revocation,
+            self.tickets,
+            callback_url,
+            self._lease,
+            self._refresh,
         )
-        interval, ttl = options.heartbeat_interval, options.heartbeat_ttl
-        self._heartbeat = membership.Heartbeat(self.row, interval, on_lost)
+        self._heartbeat = membership.Heartbeat(self.row, interval, self._lease, on_lost)
         self._observer = membership.Observer(interval, ttl, self._look)
+        self._handover = handover.Handover(
+            self.row.incarnation, self._holdings, manager.close, self._tell_owner
+        )
         self._lock_file = None
         self._claiming = threading.Lock()
         self._stopping = False
         self._stop_serving = None
         self._forgotten = set()
         self._rings = None
+        self._unbalanced = False
+        self._balancing = threading.Lock()
+        self._hosts = {}
+        self._looked_at = float('-inf')
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -100,6 +122,8 @@ class Conductor:
         self._bury_predecessors()
         if self._log is not None:
             self._log.start()
+        gate.close_by(self._lease.allows)
+        self._lease.start()
         self._heartbeat.start()
         self._stop_serving = self._bus.serve(rpcapi.TOPIC, self.row.host, self.manager)
         claimed = threading.Event()
@@ -145,6 +169,8 @@ class Conductor:
 
     def _look(self, live, rows):
         """After each look at the conductors: bury the dead, claim what is due."""
+        self._hosts = {conductor.incarnation: conductor.host for conductor in live}
+        self._looked_at = time.monotonic()
         if self._stopping or not self._claiming.acquire(blocking=False):
             return
         try:
@@ -153,22 +179,45 @@ class Conductor:
                 dead |= self._bury(live, rows)
             rings = ownership.Rings(live, CONF.conductor.ring_partitions)
             if rings != self._rings:  # the points of a ring are worth keeping
-                self._rings = rings
+                self._rings = self._holdings.rings = rings
+                self._unbalanced = True
             self._holdings.claim_due(
-                self.row.conductor_group, self.row.drivers, dead | self._forgotten, self._rings
+                self.row.conductor_group, self.row.drivers, dead | self._forgotten
             )
+            if self._unbalanced and self._lease.state == lease.FRESH:
+                self._unbalanced = False
+                threads.spawn(self._rebalance)
             for incarnation in dead:
                 if not nodes.owns_any(incarnation):
                     conductors.remove(incarnation)
         finally:
             self._claiming.release()
 
+    def _rebalance(self):
+        """Hand over what the rings give to others; again later if some of it was busy."""
+        if not self._balancing.acquire(blocking=False):
+            self._unbalanced = True
+            return
+        try:
+            self._handover.give(self._rings)
+        finally:
+            self._balancing.release()
+
+    def _tell_owner(self, incarnation, uuid):
+        host = self._hosts.get(incarnation)
+        if host is not None:
+            self._client.tell(host, 'node_changed', node=uuid)
+
+    def _refresh(self):
+        if time.monotonic() - self._looked_at > REFRESH:
+            self._observer.look()
+
     def _bury(self, live, rows):
         """:returns: set of the incarnations whose beat has stood still for too long."""
         living = {conductor.incarnation for conductor in live}
         buried = set()
         for row in rows:
-            still = row.state == conductors.LIVE and row.incarnation not in living
+            still = row.state in conductors.ALIVE and row.incarnation not in living
             if still and conductors.mark_dead(row.incarnation, row.beat):
                 LOG.warning('conductor %s on %s is dead', row.incarnation, row.host)
                 buried.add(row.incarnation)
@@ -196,38 +245,79 @@ class Conductor:
         if not self._stopping:
             self._timers.after(CONF.console.ticket_ttl, self._forget_late_tickets)
 
-    # -- stop -----------------------------------------------------------------------------------
+    # -- the end --------------------------------------------------------------------------------
 
     def stop(self):
-        """Give everything back within ``[conductor] stop_timeout``."""
+        """Hand over to the others, then give everything back, within ``[conductor] stop_timeout``.
+
+        Calls for what has not moved yet are answered until it has.
+        """
         deadline = Deadline(CONF.conductor.stop_timeout)
         self._stopping = True
-        self.manager.stop(errors.Unavailable('obmd is stopping', retry_after=5))
-        self._observer.stop()
-        self._revocation.stop()
         self._holdings.close()
-        if self._claiming.acquire(timeout=deadline.remaining / 2):
+        if self._claiming.acquire(timeout=deadline.remaining / 4):
             self._claiming.release()
-        self._close_all(deadline)
-        self._heartbeat.stop()
+        self._give_away(Deadline(HAND_OVER_SHARE * deadline.remaining))
+        self.manager.stop(errors.Unavailable('obmd is stopping', retry_after=5))
+        self._quit(deadline, deactivate=True)
         try:
             nodes.release_all(self.row.incarnation)
             conductors.remove(self.row.incarnation)
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)
+        self._end(deadline)
+
+    def abandon(self):
+        """Others have declared this start dead: let go of everything and touch nothing.
+
+        No SOL is deactivated and no row is written: both are the next owners'.  Viewers are sent
+        on.
+        """
+        deadline = Deadline(CONF.conductor.stop_timeout)
+        self._stopping = True
+        self._holdings.close()
+        self.manager.stop(errors.Unavailable('the conductor starts anew', retry_after=1))
+        self._quit(deadline, deactivate=False)
+        self._end(deadline)
+
+    def _give_away(self, deadline):
+        """Move all nodes to the other conductors, if there are any to take them."""
+        try:
+            if not conductors.set_state(self.row.incarnation, conductors.LEAVING):
+                return
+            rows = [row for row in conductors.all() if row.incarnation in self._hosts]
+        except errors.ObmdError as error:
+            LOG.warning('nodes are not handed over: %s', error.reason)
+            return
+        rings = self._holdings.rings = ownership.Rings(rows, CONF.conductor.ring_partitions)
+        with self._balancing:
+            self._handover.give(rings, deadline.remaining)
+
+    def _quit(self, deadline, deactivate):
+        self._observer.stop()
+        self._revocation.stop()
+        self._close_all(deadline, deactivate)
+        self._heartbeat.stop()
+
+    def _end(self, deadline):
+        self._lease.stop()
         if self._stop_serving is not None:
             self._stop_serving()
         if self._log is not None:
             self._log.stop(deadline)
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
 
-    def _close_all(self, deadline):
+    def _close_all(self, deadline, deactivate):
         """Close all nodes at once; a BMC that is silent delays no other."""
         lives = list(self._holdings)
         done = threading.Semaphore(0)
+        gone = errors.Unavailable('obmd is stopping', retry_after=5)
 
         def close(live):
             try:
-                manager.close(live, 'obmd is stopping', deadline)
+                manager.close(live, gone, gone.reason, deadline, deactivate)
             finally:
                 done.release()
 

@@ -13,7 +13,9 @@ from obmd.db import models
 
 _TABLE = models.Conductor.__table__
 
-LIVE, DEAD = 'live', 'dead'
+LIVE, LEAVING, DEAD = 'live', 'leaving', 'dead'
+#: states of a conductor that renews its row; a leaving one gives its nodes away
+ALIVE = (LIVE, LEAVING)
 CONDUCTOR, ALL_IN_ONE = 'conductor', 'all_in_one'
 
 
@@ -65,7 +67,7 @@ def beat(incarnation, beat):
 
     Not retried: the caller's lease counts from before the attempt, and the next is due anyway.
     """
-    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state == LIVE]
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
     with engine.writer() as session:
         statement = sa.update(_TABLE).where(*where).values(beat=beat)
         return bool(session.execute(statement).rowcount)
@@ -85,11 +87,23 @@ def mark_dead(incarnation, beat=None):
     :param beat: int, the beat that was seen standing still: only if it still does.
     :returns: bool, whether it was live (and at ``beat``).
     """
-    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state == LIVE]
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
     if beat is not None:
         where.append(_TABLE.c.beat == beat)
     with engine.writer() as session:
         statement = sa.update(_TABLE).where(*where).values(state=DEAD)
+        return bool(session.execute(statement).rowcount)
+
+
+@engine.retried
+def set_state(incarnation, state):
+    """Let a conductor leave, or stay after all.
+
+    :param state: LIVE or LEAVING.  :returns: bool, whether it renews its row.
+    """
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
+    with engine.writer() as session:
+        statement = sa.update(_TABLE).where(*where).values(state=state)
         return bool(session.execute(statement).rowcount)
 
 

@@ -128,7 +128,7 @@ class Bmc:
             on_answer(None)
 
         timer = self.reactor.call_later(timeout, expired)
-        session.request(netfn, command, data, answered)
+        session.request(netfn, command, data, answered, upkeep=True)
         return True
 
     def reopen(self):

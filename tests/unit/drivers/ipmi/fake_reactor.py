@@ -44,7 +44,7 @@ class Link:
     def __init__(self, reactor, session, peer):
         self._reactor, self._session, self._peer = reactor, session, peer
 
-    def send(self, packet, peer):
+    def send(self, packet, peer, upkeep=False):
         reactor = self._reactor
         reactor.sent += 1
         bmc = reactor.bmcs.get(peer)
