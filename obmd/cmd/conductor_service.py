@@ -73,7 +73,7 @@ class _Succession:
                     self._conductor.abandon()
                     self._begin()
         finally:
-            self._stop.limit(CONF.conductor.stop_timeout)
+            self._stop.limit(CONF.conductor.handover_timeout + CONF.conductor.stop_timeout)
             self._conductor.stop()
 
     def _begin(self):

@@ -30,6 +30,7 @@ class LiveNode:
     :ivar token_id: str or None, the node's token when it was claimed.
     :param driver: an instance of the node's driver.
     :param make_console: called with this node, gives its :class:`obmd.conductor.console.Console`.
+    :ivar going: ObmdError or None, why nothing is asked of the BMC any more.
     :param incarnation: of this conductor's start; with ``epoch`` it guards every write to the row.
     """
 
@@ -47,7 +48,7 @@ class LiveNode:
         self._capabilities = base.capabilities(type(driver))
         self._refused = row.credentials_refused
         self._refusal_recorded = True
-        self._going = None
+        self.going = None
         self._waiting = 0
         self._lock = threading.Lock()
         self._target = None
@@ -116,14 +117,14 @@ class LiveNode:
 
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""
-        self._going = error
+        self.going = error
         self.driver.abort(error)
 
     @contextlib.contextmanager
     def bmc(self):
         """The driver, behind the gate."""
-        if self._going is not None:
-            raise errors.from_wire(self._going.to_wire())
+        if self.going is not None:
+            raise errors.from_wire(self.going.to_wire())
         self.check_gate()
         try:
             yield self.driver

@@ -4,9 +4,8 @@
 logins, rows), so that another can go on at once.
 """
 
-import fcntl
+import dataclasses
 import logging
-import os
 import threading
 import time
 
@@ -19,9 +18,11 @@ from obmd.conductor import console
 from obmd.conductor import console_log
 from obmd.conductor import handover
 from obmd.conductor import holdings
+from obmd.conductor import home
 from obmd.conductor import lease
 from obmd.conductor import manager
 from obmd.conductor import membership
+from obmd.conductor import neighbours
 from obmd.conductor import ownership
 from obmd.conductor import power
 from obmd.conductor import revocation
@@ -35,15 +36,14 @@ from obmd.streams import tickets
 
 LOG = logging.getLogger(__name__)
 
-#: file in state_path that a running conductor holds locked
-LOCK_FILE = 'conductor.lock'
 #: seconds that a start waits for its first claims; thousands of nodes, and the consoles that open
 #: with them, take longer, and then it serves meanwhile
 FIRST_LOOK = 0.5
 #: seconds within which a look at the conductors is not repeated
 REFRESH = 0.2
-#: part of the time for stopping that handing over may take
-HAND_OVER_SHARE = 0.7
+#: seconds for which calls are answered after the last node was handed over: they were sent to
+#: this conductor just before, and are told to go to the next
+LINGER = 0.5
 
 
 class Conductor:
@@ -92,12 +92,13 @@ class Conductor:
             self._lease,
             self._refresh,
         )
-        self._heartbeat = membership.Heartbeat(self.row, interval, self._lease, on_lost)
+        self._on_lost = on_lost
+        self._heartbeat = None
         self._observer = membership.Observer(interval, ttl, self._look)
         self._handover = handover.Handover(
             self.row.incarnation, self._holdings, manager.close, self._tell_owner
         )
-        self._lock_file = None
+        self._home = home.Home(CONF.state_path, self.row.host)
         self._claiming = threading.Lock()
         self._stopping = False
         self._stop_serving = None
@@ -113,18 +114,21 @@ class Conductor:
     def start(self):
         """Register, answer calls, claim.
 
-        :raises Fatal: another conductor runs with this state_path; options that cannot be.
+        :raises Fatal: another conductor runs with this state_path, has this host name, or is an
+            all-in-one; options that cannot be.
         :raises Unavailable: the database or the broker is not there.
         """
         if CONF.conductor.heartbeat_ttl < 2 * CONF.conductor.heartbeat_interval:
             raise errors.Fatal('[conductor] heartbeat_ttl must be twice heartbeat_interval or more')
-        self._take_lock()
-        self._bury_predecessors()
+        self.row = dataclasses.replace(self.row, home=self._home.take())
+        others = neighbours.Neighbours(self.row, CONF.conductor.heartbeat_ttl)
+        others.make_room()
+        self._remember_forgotten()
         if self._log is not None:
             self._log.start()
         gate.close_by(self._lease.allows)
         self._lease.start()
-        self._heartbeat.start()
+        self._register(others)
         self._stop_serving = self._bus.serve(rpcapi.TOPIC, self.row.host, self.manager)
         claimed = threading.Event()
         threads.spawn(self._first_look, claimed)
@@ -132,6 +136,16 @@ class Conductor:
         self._observer.start()
         self._revocation.start()
         self._forget_late_tickets()
+
+    def _register(self, others):
+        interval = CONF.conductor.heartbeat_interval
+        self._heartbeat = membership.Heartbeat(self.row, interval, self._lease, self._on_lost)
+        self._heartbeat.start()
+        try:
+            others.check()
+        except errors.ObmdError:
+            conductors.remove(self.row.incarnation)
+            raise
 
     def _first_look(self, claimed):
         try:
@@ -142,28 +156,11 @@ class Conductor:
         finally:
             claimed.set()
 
-    def _take_lock(self):
-        path = os.path.join(CONF.state_path, LOCK_FILE)
-        try:
-            os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
-            self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise errors.Fatal(f'state_path cannot be used: {path}: {error.strerror}') from None
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.Fatal(f'another conductor is running with {path} locked') from None
-
-    def _bury_predecessors(self):
-        """Holding the lock, a live row of this host is our own dead predecessor's."""
-        # Owners whose rows were removed: looked for here only, it reads a whole index.  Before
-        # the rows: a conductor that starts meanwhile has its row before it owns anything.
+    def _remember_forgotten(self):
+        """Owners whose rows were removed: looked for here only, it reads a whole index."""
+        # Before the rows: a conductor that starts meanwhile has its row before it owns anything.
         owners = nodes.owners()
-        rows = conductors.all()
-        for row in rows:
-            if row.host == self.row.host:
-                conductors.mark_dead(row.incarnation)
-        self._forgotten = owners - {row.incarnation for row in rows}
+        self._forgotten = owners - {row.incarnation for row in conductors.all()}
 
     # -- what goes on -----------------------------------------------------------------------------
 
@@ -171,16 +168,19 @@ class Conductor:
         """After each look at the conductors: bury the dead, claim what is due."""
         self._hosts = {conductor.incarnation: conductor.host for conductor in live}
         self._looked_at = time.monotonic()
-        if self._stopping or not self._claiming.acquire(blocking=False):
+        if self._stopping:
+            return
+        # At once, whoever else is claiming: what is told to come to us now must be seen as ours.
+        rings = ownership.Rings(live, CONF.conductor.ring_partitions)
+        if rings != self._rings:  # the points of a ring are worth keeping
+            self._rings = self._holdings.rings = rings
+            self._unbalanced = True
+        if not self._claiming.acquire(blocking=False):
             return
         try:
             dead = {row.incarnation for row in rows if row.state == conductors.DEAD}
             if self._may_bury():
                 dead |= self._bury(live, rows)
-            rings = ownership.Rings(live, CONF.conductor.ring_partitions)
-            if rings != self._rings:  # the points of a ring are worth keeping
-                self._rings = self._holdings.rings = rings
-                self._unbalanced = True
             self._holdings.claim_due(
                 self.row.conductor_group, self.row.drivers, dead | self._forgotten
             )
@@ -248,23 +248,26 @@ class Conductor:
     # -- the end --------------------------------------------------------------------------------
 
     def stop(self):
-        """Hand over to the others, then give everything back, within ``[conductor] stop_timeout``.
+        """Hand over to the others, then give everything back.
 
-        Calls for what has not moved yet are answered until it has.
+        Calls for what has not moved yet are answered until it has.  Takes at most ``[conductor]
+        handover_timeout`` (only if there are others) and ``stop_timeout``.
         """
-        deadline = Deadline(CONF.conductor.stop_timeout)
         self._stopping = True
         self._holdings.close()
-        if self._claiming.acquire(timeout=deadline.remaining / 4):
+        if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
-        self._give_away(Deadline(HAND_OVER_SHARE * deadline.remaining))
-        self.manager.stop(errors.Unavailable('obmd is stopping', retry_after=5))
+        others = self._give_away(Deadline(CONF.conductor.handover_timeout))
+        deadline = Deadline(CONF.conductor.stop_timeout)
+        self.manager.stop(_gone(others))
         self._quit(deadline, deactivate=True)
         try:
             nodes.release_all(self.row.incarnation)
             conductors.remove(self.row.incarnation)
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)
+        if others:
+            time.sleep(min(LINGER, deadline.remaining))
         self._end(deadline)
 
     def abandon(self):
@@ -276,28 +279,34 @@ class Conductor:
         deadline = Deadline(CONF.conductor.stop_timeout)
         self._stopping = True
         self._holdings.close()
-        self.manager.stop(errors.Unavailable('the conductor starts anew', retry_after=1))
+        self.manager.stop(_gone(True))
         self._quit(deadline, deactivate=False)
         self._end(deadline)
 
     def _give_away(self, deadline):
-        """Move all nodes to the other conductors, if there are any to take them."""
+        """Move all nodes to the other conductors.  :returns: bool, whether there are any."""
+        me = self.row.incarnation
+        if not self._hosts.keys() - {me}:
+            return False
         try:
-            if not conductors.set_state(self.row.incarnation, conductors.LEAVING):
-                return
+            if not conductors.set_state(me, conductors.LEAVING):
+                return False
             rows = [row for row in conductors.all() if row.incarnation in self._hosts]
         except errors.ObmdError as error:
             LOG.warning('nodes are not handed over: %s', error.reason)
-            return
+            return False
         rings = self._holdings.rings = ownership.Rings(rows, CONF.conductor.ring_partitions)
-        with self._balancing:
-            self._handover.give(rings, deadline.remaining)
+        if self._balancing.acquire(timeout=deadline.remaining):
+            self._balancing.release()
+        self._handover.give(rings, deadline.remaining)
+        return True
 
     def _quit(self, deadline, deactivate):
         self._observer.stop()
         self._revocation.stop()
         self._close_all(deadline, deactivate)
-        self._heartbeat.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
 
     def _end(self, deadline):
         self._lease.stop()
@@ -305,9 +314,7 @@ class Conductor:
             self._stop_serving()
         if self._log is not None:
             self._log.stop(deadline)
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        self._home.leave()
 
     def _close_all(self, deadline, deactivate):
         """Close all nodes at once; a BMC that is silent delays no other."""
@@ -327,3 +334,10 @@ class Conductor:
             if not done.acquire(timeout=max(0.01, deadline.remaining)):
                 LOG.warning('some BMCs did not end their session in time')
                 break
+
+
+def _gone(others):
+    """:returns: what those get who call a conductor that has stopped.  :param others: bool."""
+    if others:
+        return errors.NotOwner('this conductor has given its nodes to others')
+    return errors.Unavailable('obmd is stopping', retry_after=5)

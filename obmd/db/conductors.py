@@ -27,6 +27,8 @@ class Conductor:
     :ivar drivers: tuple of str, the types of node that it serves.
     :ivar key_ids: tuple of str, the keys that it can open.
     :ivar started_at: float, wall time for a person to read.
+    :ivar home: str, the same at each start with one state folder on one machine under one host
+        name; ``''``: unknown.
     """
 
     incarnation: str
@@ -40,6 +42,7 @@ class Conductor:
     key_ids: tuple = ()
     version: str = ''
     started_at: float = 0.0
+    home: str = ''
 
 
 _FIELDS = [field.name for field in dataclasses.fields(Conductor)]

@@ -10,6 +10,7 @@ from obmd.common.deadline import Deadline
 from obmd.conductor import console
 from obmd.conductor import holdings
 from obmd.conductor import manager
+from obmd.conductor import ownership
 from obmd.conductor import revocation
 from obmd.conductor import routing
 from obmd.conductor import rpcapi
@@ -21,6 +22,7 @@ from obmd.streams import tickets
 from tests.unit.conductor import fakes
 
 HOST = 'host-1'
+STOPPING = errors.Unavailable('obmd is stopping', retry_after=5)
 
 
 class Rig:
@@ -36,14 +38,24 @@ class Rig:
         self.revocation = revocation.Revocation(
             5, 30, lambda: self.holdings.uuids, self._deleted, clock=self.clock
         )
+        self.lease = fakes.Lease()
+        self.refreshed = 0
         self.manager = manager.Manager(
-            'me', self.holdings, self.revocation, self.tickets, 'http://callback/'
+            'me',
+            self.holdings,
+            self.revocation,
+            self.tickets,
+            'http://callback/',
+            self.lease,
+            self._refresh,
         )
         bus = rpc.LocalBus()
         bus.serve(rpcapi.TOPIC, HOST, self.manager)
         self.client = bus.client(rpcapi.TOPIC, rpcapi.VERSION)
         router = routing.Router(512, 7)
-        router.look([conductors.Conductor('me', HOST, '', ('fake',), 'http://callback')], [])
+        members = [conductors.Conductor('me', HOST, '', ('fake', 'power'), 'http://callback')]
+        router.look(members, [])
+        self.holdings.rings = ownership.Rings(members, 512)
         self.api = rpcapi.ConductorAPI(bus, router, self.tickets if in_process else None)
 
     def _console(self, live):
@@ -51,6 +63,9 @@ class Rig:
 
     def _deleted(self, uuid):
         self.manager.forget(uuid)
+
+    def _refresh(self):
+        self.refreshed += 1
 
     def call(self, method, row, **changes):
         args = changes.pop('args', {})
@@ -253,7 +268,7 @@ def test_a_ticket_that_cannot_be_checked_opens_nothing_and_leaves_no_viewer(rig,
 
 def test_a_ticket_of_a_console_that_was_closed_says_later_not_never(rig, row):
     offer = open_console(rig, row)
-    manager.close(rig.holdings.find(row.uuid), 'obmd is stopping')
+    manager.close(rig.holdings.find(row.uuid), STOPPING, STOPPING.reason)
     with pytest.raises(errors.Unavailable):
         rig.tickets.redeem(offer['ticket'])
 
@@ -368,7 +383,7 @@ def test_a_new_node_is_claimed_when_it_is_told(rig, row):
 def test_giving_a_node_back_leaves_its_deferred_work_to_the_next_owner(rig, row):
     live = rig.holdings.find(row.uuid)
     live.set_target('on', 10.0**10, 'soft power cycle', 'call-1')
-    manager.close(live, 'obmd is stopping')
+    manager.close(live, STOPPING, STOPPING.reason)
     assert live.target is None
     assert nodes.get('n1').target_call_id == 'call-1'
 

@@ -99,6 +99,8 @@ def test_what_is_not_in_the_table_any_more_is_forgotten(watch, clock):
 class Table:
     """Plays ``obmd.db.conductors``."""
 
+    ALIVE = conductors.ALIVE
+
     def __init__(self):
         self.rows = []
         self.error = None
@@ -163,7 +165,8 @@ def test_an_observer_that_cannot_read_says_nothing_and_reads_on(table, error):
 class Heart:
     def __init__(self, table, clock, interval=INTERVAL):
         self.lost = threading.Event()
-        self.beat = membership.Heartbeat(row('me'), interval, self.lost.set, clock)
+        self.lease = fakes.Lease(clock=clock)
+        self.beat = membership.Heartbeat(row('me'), interval, self.lease, self.lost.set, clock)
         self.table = table
 
 

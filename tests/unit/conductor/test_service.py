@@ -1,6 +1,5 @@
 """One conductor put together over a real table; its own loops stand still."""
 
-import os
 import threading
 
 import pytest
@@ -33,6 +32,7 @@ def make(keyring, database, drivers, state, monkeypatch, spawned):
         monkeypatch.setattr(service.membership.Heartbeat, '_run', lambda _self: None)
         monkeypatch.setattr(service.membership.Observer, '_run', lambda _self: None)
         monkeypatch.setattr(service.revocation.Revocation, '_run', lambda _self: None)
+        monkeypatch.setattr(service.lease.Lease, '_run', lambda _self: None)
         monkeypatch.setattr(service.timers.Timers, 'after', lambda *_: None)
         bus = rpc.LocalBus()
         conductor = service.Conductor(
@@ -44,8 +44,7 @@ def make(keyring, database, drivers, state, monkeypatch, spawned):
 
     yield make
     for conductor in made:
-        if conductor._lock_file is not None:
-            os.close(conductor._lock_file)
+        conductor._home.leave()
 
 
 def rows():
@@ -161,11 +160,11 @@ def test_one_that_starts_at_the_same_time_is_not_taken_for_gone(make, register, 
     conductor = make()
     monkeypatch.setattr(nodes, 'owners', owners)
     monkeypatch.setattr(conductors, 'all', original)
-    conductor._bury_predecessors()
+    conductor._remember_forgotten()
     assert conductor._forgotten == set()
     monkeypatch.setattr(nodes, 'owners', original_owners)
     monkeypatch.setattr(conductors, 'all', start_the_other_first)
-    conductor._bury_predecessors()
+    conductor._remember_forgotten()
     assert conductor._forgotten == set()
 
 
