@@ -369,10 +369,16 @@ class Split(Deployment):
     :param rabbitmq, postgresql: of :mod:`tests.functional.services`, running.
     :param conductors: int.  :param workers: processes of the API.
     :param config: dict section -> option -> value, for all services, above :data:`SHORT`.
+    :param links: dict of conductor's name -> (port of the broker, port of the database) that it
+        uses instead of theirs.
     """
 
-    def __init__(self, rabbitmq, postgresql, conductors=2, workers=2, config=None):
+    def __init__(
+        self, rabbitmq, postgresql, conductors=2, workers=2, config=None, links=None
+    ):
         super().__init__()
+        self._links = links or {}
+        self._ports = rabbitmq.port, postgresql.port
         self.database = f'split_{secrets.token_hex(4)}'
         self.postgresql = postgresql
         self.port = free_port()
@@ -486,8 +492,18 @@ class Split(Deployment):
                 'public_key_file': os.path.join(self._folder('api'), 'conductor.pub'),
             },
         }
-        path = write_config(self._config_of(name), SHORT, self._common, own, self._config)
+        link = self._link(name)
+        path = write_config(self._config_of(name), SHORT, self._common, link, own, self._config)
         return Process(['obmd-conductor', '--config-file', path], self.folder, name)
+
+    def _link(self, name):
+        if name not in self._links:
+            return {}
+        (broker, database), common = self._links[name], self._common
+        url = common['DEFAULT']['transport_url'].replace(f':{self._ports[0]}/', f':{broker}/')
+        connection = common['database']['connection']
+        connection = connection.replace(f':{self._ports[1]}/', f':{database}/')
+        return {'DEFAULT': {'transport_url': url}, 'database': {'connection': connection}}
 
     def _api_config(self):
         folder = self._folder('api')
