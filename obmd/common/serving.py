@@ -14,7 +14,6 @@ Under another WSGI server the same object is iterated like any body.
 """
 
 import errno
-import json
 import logging
 import time
 
@@ -25,7 +24,6 @@ from eventlet import wsgi
 from eventlet.green import socket
 from eventlet.green import ssl
 
-from obmd.common import errors
 from obmd.common import listening
 from obmd.common import requests
 from obmd.common.listening import check_plaintext  # noqa: F401
@@ -118,11 +116,7 @@ class _Protocol(wsgi.HttpProtocol):
         self.refuse(code, self.responses.get(code, ('Error',))[0], 'the request is not valid HTTP')
 
     def refuse(self, status, phrase, reason):
-        body = json.dumps({'error': {'kind': 'invalid_input', 'reason': reason}}) + '\n'
-        self.wfile.write(
-            f'HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n'
-            f'Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}'.encode()
-        )
+        self.wfile.write(requests.refusal(status, phrase, reason))
         ACCESS.info('%s "-" %d', self.client_address[0], status)
         self.close_connection = True
         self.unread_body = True
@@ -402,7 +396,7 @@ class Listener:
             return []
         except Exception:
             LOG.exception('Request %s %s failed', environ['REQUEST_METHOD'], target)
-            head, body = _internal_error()
+            head, body = requests.internal_error()
         status, headers = head
         number = environ.get('openstack.request_id', '-')
         if getattr(body, 'is_stream', False):
@@ -444,9 +438,3 @@ class Listener:
         finally:
             self._streams.discard(streaming)
         return streaming.sent
-
-
-def _internal_error():
-    error = errors.ObmdError('internal error').to_wire()
-    body = (json.dumps({'error': error}) + '\n').encode()
-    return ['500 Internal Server Error', [('Content-Type', 'application/json')]], [body]
