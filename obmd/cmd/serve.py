@@ -51,6 +51,16 @@ def admin_hash():
     return secrets.token_hash(secrets.read_admin_token(CONF.api.admin_token_file))
 
 
+def make_state_folder():
+    """The all-in-one's, for its owner alone.  :raises Fatal: it cannot be made."""
+    try:
+        os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise errors.Fatal(
+            f'state_path cannot be used: {CONF.state_path}: {error.strerror}'
+        ) from None
+
+
 def own_admin_token():
     """The all-in-one's: made at its first start.  :returns: (path, hash)."""
     path = CONF.api.admin_token_file or os.path.join(CONF.state_path, 'admin-token')

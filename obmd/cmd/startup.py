@@ -75,7 +75,7 @@ def configure(args, prog, config_files=None):
 
 
 def set_up_logging(prog):
-    """Log to standard error or where ``log_file`` says, scrubbed of secrets."""
+    """Log to standard output or where ``log_file`` says, scrubbed of secrets."""
     from oslo_log import log
 
     from obmd.common import secrets

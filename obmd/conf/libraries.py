@@ -13,6 +13,8 @@ def set_defaults():
             'oslo.messaging=INFO',
             'oslo_messaging=INFO',
             'sqlalchemy=WARN',
+            # each of its warnings is a traceback of what obmd.db says in a line
+            'oslo_db.sqlalchemy.exc_filters=ERROR',
             'alembic=WARN',
             'stevedore=WARN',
             'eventlet.wsgi.server=WARN',

@@ -67,6 +67,13 @@ def test_an_api_takes_the_admin_token_from_its_file(conf, tmp_path):
     assert serve.admin_hash() == secrets.token_hash(token)
 
 
+def test_a_state_folder_that_cannot_be_made_is_refused(conf, tmp_path):
+    (tmp_path / 'file').touch()
+    conf(None, state_path=str(tmp_path / 'file' / 'state'))
+    with pytest.raises(errors.Fatal, match='state_path cannot be used'):
+        serve.make_state_folder()
+
+
 def test_the_all_in_one_makes_its_admin_token_once(state):
     path, first = serve.own_admin_token()
     assert path == str(state / 'admin-token')
