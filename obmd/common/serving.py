@@ -8,7 +8,9 @@ Such an object is
 - an iterable of non-empty bytes, waiting in the ordinary way of threads,
 - with ``close()``: ends the iteration, callable from anywhere, more than once, never blocking,
 - with ``on_end(callback)``: ``callback()`` once the stream has ended or been closed, at once if
-  it has already; called in the thread of the hub.
+  it has already; called in the thread of the hub,
+- with ``write_timeout``: seconds that one write may stand still, or None: for as long as the
+  stream is wanted.
 
 Under another WSGI server the same object is iterated like any body.
 """
@@ -187,7 +189,7 @@ class _Streaming:
             lines.append('Transfer-Encoding: chunked')
         lines.append('Connection: close')
         sock = self._socket
-        sock.settimeout(None)
+        sock.settimeout(self._stream.write_timeout)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         hub = hubs.get_hub()
         self._watch = hub.add(hub.READ, sock.fileno(), self._readable, self._gone, self._gone)
