@@ -16,6 +16,7 @@ Under another WSGI server the same object is iterated like any body.
 """
 
 import errno
+import functools
 import logging
 import time
 
@@ -382,7 +383,9 @@ class Listener:
         started = time.monotonic()
         protocol = environ['obmd.connection']
         source = environ['eventlet.input']
-        target = requests.scrub_target(environ['PATH_INFO'], environ.get('QUERY_STRING', ''))
+        target = functools.partial(
+            requests.scrub_target, environ['PATH_INFO'], environ.get('QUERY_STRING', '')
+        )
         head = []
 
         def note(status, headers, exc_info=None):
@@ -397,12 +400,25 @@ class Listener:
             wsgi.WSGI_LOCAL.already_handled = True
             return []
         except Exception:
-            LOG.exception('Request %s %s failed', environ['REQUEST_METHOD'], target)
+            LOG.exception('Request %s %s failed', environ['REQUEST_METHOD'], target())
             head, body = requests.internal_error()
         status, headers = head
         number = environ.get('openstack.request_id', '-')
+
+        def log(_environ, sent):
+            ACCESS.info(
+                '%s "%s %s" %s %s %.4f %s',
+                protocol.client_address[0],
+                protocol.command,
+                target(),
+                status[:3],
+                sent,
+                time.monotonic() - started,
+                number,
+            )
+
         if getattr(body, 'is_stream', False):
-            sent = self._stream(environ, protocol, status, headers, body)
+            log(None, self._stream(environ, protocol, status, headers, body))
             wsgi.WSGI_LOCAL.already_handled = True
             body = []
         else:
@@ -413,17 +429,9 @@ class Listener:
             if self._stopping:
                 protocol.close_connection = True
             sent = sum(map(len, body)) if hasattr(body, '__len__') else '-'
+            # the caller does not wait for the line
+            environ['eventlet.posthooks'].append((log, (sent,), {}))
             start_response(status, headers)
-        ACCESS.info(
-            '%s "%s %s" %s %s %.4f %s',
-            protocol.client_address[0],
-            protocol.command,
-            target,
-            status[:3],
-            sent,
-            time.monotonic() - started,
-            number,
-        )
         return body
 
     def _stream(self, environ, protocol, status, headers, body):
