@@ -27,7 +27,7 @@ from tests.functional.services import free_port
 BIN = os.path.dirname(os.path.abspath(sys.executable))
 
 #: seconds in which a service must answer, on a machine that is busy with other tests
-START_TIMEOUT = 60.0
+START_TIMEOUT = 90.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
