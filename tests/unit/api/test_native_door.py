@@ -123,6 +123,24 @@ class TestSweep:
         assert self.sweep(api, admin, 'nodes=n[1-2]') == {'n1': 'on', 'n2': 'off'}
         assert plan.asked == [('c1', ['n1', 'n2']), ('c1', ['n2'])]
 
+    def test_one_that_was_deleted_meanwhile_is_not_found(self, api, admin, fleet):
+        Plan(api, c1=[offer(error_line('n1', 'not_owner'), line('n2'))])
+        ask = api.conductor.open_sweep
+
+        def open_sweep(*args):
+            nodes.delete('n1')
+            return ask(*args)
+
+        api.conductor.open_sweep = open_sweep
+        assert self.sweep(api, admin, 'nodes=n[1-2]') == {'n1': 'not_found', 'n2': 'on'}
+
+    def test_many_lines_of_one_error_let_others_in(self, api, admin, monkeypatch):
+        pauses = []
+        monkeypatch.setattr('obmd.api.sweep.time.sleep', pauses.append)
+        found = self.sweep(api, admin, 'nodes=x[1-2000]')
+        assert set(found.values()) == {'not_found'} and len(found) == 2000
+        assert pauses.count(0) >= 10
+
     def test_and_not_twice(self, api, admin, fleet):
         plan = Plan(api, c1=[errors.NotOwner('no'), offer(error_line('n1', 'not_owner'))])
         assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'not_owner'}
