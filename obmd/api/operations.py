@@ -103,7 +103,7 @@ def call(method, node, *args, by_token=True, **kwargs):
     :param by_token: the caller's right is the token in ``node``: a new row must have the same.
     :raises: what the conductor says, with the node's name.
     """
-    patience = deadline.Deadline(MOVE_TIMEOUT)
+    patience = call_deadline().within(MOVE_TIMEOUT)
     try:
         while True:
             try:

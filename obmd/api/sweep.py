@@ -1,17 +1,20 @@
 """A sweep: the power of many nodes, one call and one stream a conductor, merged as it comes.
 
 Every name is answered exactly once.  A node that a conductor does not own any more is asked for
-once more at its new owner: reading twice harms nothing.
+at its new owner: reading twice harms nothing.
 """
 
 import json
 import logging
 import threading
+import time
 
 from obmd.api import delivery
 from obmd.api import errors as api_errors
+from obmd.api import operations
 from obmd.common import errors
 from obmd.common import threads
+from obmd.conductor import routing
 from obmd.db import nodes
 from obmd.streams import viewer
 
@@ -19,6 +22,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds beyond the deadline that a conductor has to say that a BMC missed it
 GRACE = 2.0
+#: error lines made in a row; thousands at once would keep others waiting
+SLICE = 200
 
 
 class Sweep(viewer.LineStream):
@@ -38,15 +43,13 @@ class Sweep(viewer.LineStream):
         self._sources = set()
 
     def start(self):
-        """Look the nodes up, answer for the unknown ones, ask the conductors in threads.
+        """Look the nodes up; the rest goes on in threads.
 
         :raises Unavailable: the database is not there.
         """
         known = nodes.by_names(list(self._waiting))
         unknown = self._waiting.keys() - {node.name for node in known}
-        for name in sorted(unknown):
-            self._fail(name, errors.NotFound('there is no such node'))
-        threads.spawn(self._run, known)
+        threads.spawn(self._run, known, sorted(unknown))
 
     def _wake(self):
         super()._wake()
@@ -55,33 +58,48 @@ class Sweep(viewer.LineStream):
         for source in sources:
             source.close()
 
-    def _run(self, known):
+    def _run(self, known, unknown):
         try:
-            moved = self._round(known)
-            if moved and self.ended is None:
+            self.fail(unknown, errors.NotFound('there is no such node'))
+            patience = self._deadline.within(operations.MOVE_TIMEOUT)
+            moved, dead = self._round(known)
+            moved += dead  # who has just gone may have handed its nodes over
+            while moved and self.ended is None:
+                time.sleep(operations.MOVE_PAUSE)
                 again = nodes.by_names(moved)
-                for name in self._round(again):
-                    self._fail(name, errors.NotOwner('the node is changing its conductor'))
-        except errors.ObmdError as error:
-            self._fail_all(error)
+                gone = set(moved) - {node.name for node in again}
+                self.fail(sorted(gone), errors.NotFound('there is no such node'))
+                moved, _ = self._round(again, last=True)
+                if patience.expired:
+                    break
+            self.fail(moved, errors.NotOwner('the node is changing its conductor'))
         except Exception as error:
-            self._fail_all(error)
+            self.fail(list(self._waiting), error)
         finally:
-            self._fail_all(errors.Unavailable('its conductor gave no answer'))
+            self.fail(list(self._waiting), errors.Unavailable('its conductor gave no answer'))
             self.finish()
 
-    def _round(self, known):
-        """:returns: list of names whose conductor does not own them any more."""
+    def _round(self, known, last=False):
+        """:param last: those whose owner is dead are answered so.
+
+        :returns: lists of names: whose conductor does not own them any more; whose owner is dead.
+        """
         by_owner, unroutable = self._services.router.split(known)
+        alike, dead = {}, []
         for name, error in unroutable.items():
-            self._fail(name, error)
+            if isinstance(error, routing.OwnerGone) and not last:
+                dead.append(name)
+                continue
+            alike.setdefault((error.kind, error.reason), (error, []))[1].append(name)
+        for error, names in alike.values():
+            self.fail(names, error)
         moved = []
         asked = [_Asked(self, inc, group, moved) for inc, group in by_owner.items()]
         for one in asked:
             threads.spawn(one.run)
         for one in asked:
             one.done.wait(self._deadline.remaining + GRACE)
-        return moved
+        return moved, dead
 
     # -- what the askers use -----------------------------------------------------------------
 
@@ -112,18 +130,16 @@ class Sweep(viewer.LineStream):
             del self._waiting[name]
         self.put(line)
 
-    def _fail(self, name, error):
+    def fail(self, names, error):
+        """One error for all of ``names`` that have no answer yet."""
+        if not names:
+            return
         shown = api_errors.wire(error)
         shown.pop('node', None)
-        self.answer(name, json.dumps({'node': name, 'error': shown}).encode() + b'\n')
-
-    def fail(self, group, error):
-        for node in group:
-            self._fail(node.name, error)
-
-    def _fail_all(self, error):
-        for name in list(self._waiting):
-            self._fail(name, error)
+        for number, name in enumerate(names, 1):
+            self.answer(name, json.dumps({'node': name, 'error': shown}).encode() + b'\n')
+            if number % SLICE == 0:
+                time.sleep(0)
 
 
 class _Asked:
@@ -133,6 +149,7 @@ class _Asked:
         self._sweep = sweep
         self._incarnation = incarnation
         self._group = group
+        self._names = [node.name for node in group]
         self._moved = moved
         self.done = threading.Event()
 
@@ -140,16 +157,14 @@ class _Asked:
         try:
             self._read()
         except errors.NotOwner:
-            self._moved += [node.name for node in self._group]
-        except errors.ObmdError as error:
-            self._sweep.fail(self._group, error)
+            self._moved += self._names
         except Exception as error:
-            self._sweep.fail(self._group, error)
+            self._sweep.fail(self._names, error)
         finally:
             self.done.set()
 
     def _read(self):
-        asked = {node.name for node in self._group}
+        asked = set(self._names)
         source = self._sweep.open(self._incarnation, self._group)
         try:
             for line in _lines(source):
@@ -164,7 +179,7 @@ class _Asked:
         finally:
             self._sweep.drop(source)
         error = errors.Unavailable('the conductor ended its answer early', retry_after=1)
-        self._sweep.fail([node for node in self._group if node.name in asked], error)
+        self._sweep.fail([name for name in self._names if name in asked], error)
 
 
 def _lines(source):

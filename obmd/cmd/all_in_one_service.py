@@ -39,7 +39,7 @@ def serve(namespace, rest):
         settings.apply()
     tls = parts.check(CONF.api)
     sock = parts.bind(CONF.api)
-    os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
+    parts.make_state_folder()
     startup.set_up_logging('obmd')
     listening.raise_file_limit()
     registry.load()
@@ -134,6 +134,7 @@ class _AllInOne:
 
     def _start_demo(self):
         try:
+            _unregister_surplus(self._demo.count)
             for described in self._demo.start():
                 _register(described, self._public_key)
             self._await_demo()
@@ -167,6 +168,15 @@ def _demo_nodes():
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10000):
         raise errors.Fatal('OBMD_DEMO_NODES must be a number from 1 to 10000')
     return int(text)
+
+
+def _unregister_surplus(count):
+    """Simulated BMCs of a start with more of them: nobody answers at their addresses now."""
+    number = count + 1
+    while (known := nodes.get(f'{demo.PREFIX}{number}')) is not None:
+        if known.driver == 'ipmi' and known.address.startswith('127.0.0.1:'):
+            nodes.delete(known.name)
+        number += 1
 
 
 def _register(described, public_key):

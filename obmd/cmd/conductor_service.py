@@ -71,10 +71,11 @@ class _Succession:
                 if self._lost.is_set() and not self._stop.wanted:
                     LOG.warning('declared dead by others; starting anew')
                     self._conductor.abandon()
-                    self._begin()
+                    self._begin_again()
         finally:
             self._stop.limit(CONF.conductor.handover_timeout + CONF.conductor.stop_timeout)
             self._conductor.stop()
+            self._stop.limit(0)
 
     def _begin(self):
         self._lost.clear()
@@ -87,6 +88,17 @@ class _Succession:
             version.VERSION,
         )
         self._conductor.start()
+
+    def _begin_again(self):
+        """Until it succeeds: the database may go as it came."""
+        while not self._stop.wanted:
+            try:
+                self._begin()
+                return
+            except errors.Unavailable as error:
+                LOG.warning('cannot start anew: %s', error.reason)
+                self._conductor.abandon()
+                self._stop.rest(CONF.conductor.heartbeat_interval)
 
     def _declared_dead(self):
         self._lost.set()

@@ -42,13 +42,14 @@ def url_of(options, address):
     return f'{"https" if options.tls_cert else "http"}://{listening.display((host, port))}'
 
 
-def admin_hash():
-    """:returns: str, hash of the token in ``[api] admin_token_file``.  :raises Fatal:"""
-    if not CONF.api.admin_token_file:
+def make_state_folder():
+    """The all-in-one's, for its owner alone.  :raises Fatal: it cannot be made."""
+    try:
+        os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
+    except OSError as error:
         raise errors.Fatal(
-            '[api] admin_token_file is not set; "obmd-manage token new --write" makes the file'
-        )
-    return secrets.token_hash(secrets.read_admin_token(CONF.api.admin_token_file))
+            f'state_path cannot be used: {CONF.state_path}: {error.strerror}'
+        ) from None
 
 
 def own_admin_token():

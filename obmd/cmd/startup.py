@@ -75,7 +75,7 @@ def configure(args, prog, config_files=None):
 
 
 def set_up_logging(prog):
-    """Log to standard error or where ``log_file`` says, scrubbed of secrets."""
+    """Log to standard output or where ``log_file`` says, scrubbed of secrets."""
     from oslo_log import log
 
     from obmd.common import secrets
@@ -134,6 +134,10 @@ class Stop:
         """Block until it is time to stop or somebody wakes us."""
         self._attention.wait()
         self._attention.clear()
+
+    def rest(self, seconds):
+        """Block for ``seconds`` or until it is time to stop."""
+        self._event.wait(seconds)
 
     def wait(self, limit):
         """Block until it is time to stop.  :param limit: as of :meth:`limit`."""

@@ -5,9 +5,12 @@ becomes the beginning of another's (RFC 9112, section 11.2): what is in doubt is
 """
 
 import errno
+import json
 import re
 import time
 import urllib.parse
+
+from obmd.common import errors
 
 #: seconds for a request body, first to last byte
 BODY_TIMEOUT = 30.0
@@ -73,6 +76,25 @@ def origin_form(target):
         return target
     rest = target[found.end() :]
     return rest if rest.startswith('/') else '/' + rest
+
+
+def refusal(status, phrase, reason):
+    """The whole answer to what is no request.  :returns: bytes."""
+    body = _told(errors.InvalidInput(reason))
+    return (
+        f'HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n'
+        f'Content-Length: {len(body)}\r\nConnection: close\r\n\r\n'
+    ).encode() + body
+
+
+def internal_error():
+    """:returns: ((str status, headers), body) of WSGI for an application that failed."""
+    head = '500 Internal Server Error', [('Content-Type', 'application/json')]
+    return head, [_told(errors.ObmdError('internal error'))]
+
+
+def _told(error):
+    return json.dumps({'error': error.to_wire()}).encode() + b'\n'
 
 
 def scrub_target(path, query):

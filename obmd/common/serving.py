@@ -8,13 +8,15 @@ Such an object is
 - an iterable of non-empty bytes, waiting in the ordinary way of threads,
 - with ``close()``: ends the iteration, callable from anywhere, more than once, never blocking,
 - with ``on_end(callback)``: ``callback()`` once the stream has ended or been closed, at once if
-  it has already; called in the thread of the hub.
+  it has already; called in the thread of the hub,
+- with ``write_timeout``: seconds that one write may stand still, or None: for as long as the
+  stream is wanted.
 
 Under another WSGI server the same object is iterated like any body.
 """
 
 import errno
-import json
+import functools
 import logging
 import time
 
@@ -25,7 +27,6 @@ from eventlet import wsgi
 from eventlet.green import socket
 from eventlet.green import ssl
 
-from obmd.common import errors
 from obmd.common import listening
 from obmd.common import requests
 from obmd.common.listening import check_plaintext  # noqa: F401
@@ -118,11 +119,7 @@ class _Protocol(wsgi.HttpProtocol):
         self.refuse(code, self.responses.get(code, ('Error',))[0], 'the request is not valid HTTP')
 
     def refuse(self, status, phrase, reason):
-        body = json.dumps({'error': {'kind': 'invalid_input', 'reason': reason}}) + '\n'
-        self.wfile.write(
-            f'HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n'
-            f'Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}'.encode()
-        )
+        self.wfile.write(requests.refusal(status, phrase, reason))
         ACCESS.info('%s "-" %d', self.client_address[0], status)
         self.close_connection = True
         self.unread_body = True
@@ -193,7 +190,7 @@ class _Streaming:
             lines.append('Transfer-Encoding: chunked')
         lines.append('Connection: close')
         sock = self._socket
-        sock.settimeout(None)
+        sock.settimeout(self._stream.write_timeout)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         hub = hubs.get_hub()
         self._watch = hub.add(hub.READ, sock.fileno(), self._readable, self._gone, self._gone)
@@ -386,7 +383,9 @@ class Listener:
         started = time.monotonic()
         protocol = environ['obmd.connection']
         source = environ['eventlet.input']
-        target = requests.scrub_target(environ['PATH_INFO'], environ.get('QUERY_STRING', ''))
+        target = functools.partial(
+            requests.scrub_target, environ['PATH_INFO'], environ.get('QUERY_STRING', '')
+        )
         head = []
 
         def note(status, headers, exc_info=None):
@@ -401,12 +400,25 @@ class Listener:
             wsgi.WSGI_LOCAL.already_handled = True
             return []
         except Exception:
-            LOG.exception('Request %s %s failed', environ['REQUEST_METHOD'], target)
-            head, body = _internal_error()
+            LOG.exception('Request %s %s failed', environ['REQUEST_METHOD'], target())
+            head, body = requests.internal_error()
         status, headers = head
         number = environ.get('openstack.request_id', '-')
+
+        def log(_environ, sent):
+            ACCESS.info(
+                '%s "%s %s" %s %s %.4f %s',
+                protocol.client_address[0],
+                protocol.command,
+                target(),
+                status[:3],
+                sent,
+                time.monotonic() - started,
+                number,
+            )
+
         if getattr(body, 'is_stream', False):
-            sent = self._stream(environ, protocol, status, headers, body)
+            log(None, self._stream(environ, protocol, status, headers, body))
             wsgi.WSGI_LOCAL.already_handled = True
             body = []
         else:
@@ -417,17 +429,9 @@ class Listener:
             if self._stopping:
                 protocol.close_connection = True
             sent = sum(map(len, body)) if hasattr(body, '__len__') else '-'
+            # the caller does not wait for the line
+            environ['eventlet.posthooks'].append((log, (sent,), {}))
             start_response(status, headers)
-        ACCESS.info(
-            '%s "%s %s" %s %s %.4f %s',
-            protocol.client_address[0],
-            protocol.command,
-            target,
-            status[:3],
-            sent,
-            time.monotonic() - started,
-            number,
-        )
         return body
 
     def _stream(self, environ, protocol, status, headers, body):
@@ -444,9 +448,3 @@ class Listener:
         finally:
             self._streams.discard(streaming)
         return streaming.sent
-
-
-def _internal_error():
-    error = errors.ObmdError('internal error').to_wire()
-    body = (json.dumps({'error': error}) + '\n').encode()
-    return ['500 Internal Server Error', [('Content-Type', 'application/json')]], [body]

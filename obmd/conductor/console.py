@@ -108,7 +108,8 @@ class Console:
     # -- viewers ------------------------------------------------------------------------------
 
     def watch(self, token_id, replay, cursor, takeover, deadline):
-        """Prepare a stream for a viewer; the source is up when this returns, or there is history.
+        """Prepare a stream for a viewer; the source is up when this returns, or there is history,
+        which waits for no source.
 
         :param replay: bytes of history, or None.  :param cursor: ``(ring, offset)`` or None.
         :returns: ``(stream, headers)``.
@@ -126,10 +127,13 @@ class Console:
             self._viewers.add(stream)
             self._stop_linger()
         stream.on_end(lambda: self._leave(stream))
+        has_history = (replay or cursor is not None) and reader.offset < self._ring.end
         try:
-            self._connect(takeover, deadline)
+            if has_history and not takeover:
+                self._join_attempt()
+            else:
+                self._connect(takeover, deadline)
         except errors.ObmdError:
-            has_history = (replay or cursor is not None) and reader.offset < self._ring.end
             if self._closed or not has_history:
                 stream.end('the console could not be opened')
                 raise

@@ -40,7 +40,7 @@ class Handover:
         """Move every node that ``rings`` give to another conductor; returns when all have moved
         or were found busy for ``patience`` seconds.
 
-        :returns: int, nodes that were moved.
+        :returns: bool, whether all have moved.
         """
         deadline = Deadline(patience)
         due = []
@@ -57,7 +57,7 @@ class Handover:
             done.acquire()
         if due:
             LOG.info('%d of %d nodes handed over', len(results), len(due))
-        return len(results)
+        return len(results) == len(due)
 
     def _give_one(self, live, target, deadline, results, done):
         try:

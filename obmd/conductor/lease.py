@@ -22,6 +22,8 @@ FENCE_AT = 0.7
 #: seconds between two ticks, and how late one may come before the process counts as stopped
 TICK, LATE = 0.5, 2.0
 
+_WHY = {FENCED: 'it cannot renew its row', SUSPENDED: 'it stood still and must read its row'}
+
 
 class Lease:
     """:param ttl: seconds, ``[conductor] heartbeat_ttl``."""
@@ -32,6 +34,7 @@ class Lease:
         self._renewed_at = None
         self._ticked_at = clock()
         self._suspended_at = None
+        self._revoked = False
         self._stopped = threading.Event()
 
     def start(self):
@@ -52,6 +55,10 @@ class Lease:
         if self._suspended_at is not None and sent >= self._suspended_at:
             self._suspended_at = None
 
+    def revoke(self):
+        """The row is another's to judge: nothing may go out any more, for good."""
+        self._revoked = True
+
     def tick(self):
         self._notice_suspension()
         self._ticked_at = self._clock()
@@ -59,7 +66,7 @@ class Lease:
     @property
     def state(self):
         self._notice_suspension()
-        if self._suspended_at is not None:
+        if self._revoked or self._suspended_at is not None:
             return SUSPENDED
         if self._renewed_at is None or self._clock() - self._renewed_at > FENCE_AT * self._ttl:
             return FENCED
@@ -69,9 +76,7 @@ class Lease:
         """:raises Unavailable: this conductor may not act now; nothing was sent to a BMC."""
         state = self.state
         if state != FRESH:
-            raise errors.Unavailable(
-                f'the conductor is {state}: it cannot reach the database', None, 2
-            )
+            raise errors.Unavailable(f'the conductor is {state}: {_WHY[state]}', None, 2)
 
     def allows(self, upkeep):
         """Whether a packet may go to a BMC.

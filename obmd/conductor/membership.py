@@ -127,7 +127,9 @@ class Heartbeat:
         except BaseException:
             self._steady_since = None
             raise
-        if mine:
+        if not mine:
+            self._lease.revoke()
+        else:
             self.renewed_at = sent
             self._lease.renewed(asked)
             self._steady_since = self._steady_since or sent
@@ -136,8 +138,9 @@ class Heartbeat:
     def _run(self):
         while not self._stopped.wait(self._interval):
             try:
-                if not self.renew() and not self._stopped.is_set():
-                    self._on_lost()
+                if not self.renew():
+                    if not self._stopped.is_set():
+                        self._on_lost()
                     return
             except errors.ObmdError as error:
                 LOG.warning('the heartbeat cannot be written: %s', error.reason)

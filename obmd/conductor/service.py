@@ -175,7 +175,7 @@ class Conductor:
         if rings != self._rings:  # the points of a ring are worth keeping
             self._rings = self._holdings.rings = rings
             self._unbalanced = True
-        if not self._claiming.acquire(blocking=False):
+        if self._lease.state != lease.FRESH or not self._claiming.acquire(blocking=False):
             return
         try:
             dead = {row.incarnation for row in rows if row.state == conductors.DEAD}
@@ -184,7 +184,7 @@ class Conductor:
             self._holdings.claim_due(
                 self.row.conductor_group, self.row.drivers, dead | self._forgotten
             )
-            if self._unbalanced and self._lease.state == lease.FRESH:
+            if self._unbalanced:
                 self._unbalanced = False
                 threads.spawn(self._rebalance)
             for incarnation in dead:
@@ -199,7 +199,8 @@ class Conductor:
             self._unbalanced = True
             return
         try:
-            self._handover.give(self._rings)
+            if not self._handover.give(self._rings):
+                self._unbalanced = True
         finally:
             self._balancing.release()
 
@@ -232,6 +233,8 @@ class Conductor:
 
     def _settle(self, live):
         live.console.start()
+        if self._holdings.is_misplaced(live):
+            self._unbalanced = True  # the rings have changed while it was claimed
         if live.target is not None:
             threads.spawn(power.carry_on, live)
 
@@ -311,10 +314,24 @@ class Conductor:
     def _end(self, deadline):
         self._lease.stop()
         if self._stop_serving is not None:
-            self._stop_serving()
+            self._stop_serving_within(deadline)
         if self._log is not None:
             self._log.stop(deadline)
         self._home.leave()
+
+    def _stop_serving_within(self, deadline):
+        """A broker that hangs holds nobody."""
+        done = threading.Event()
+
+        def stop():
+            try:
+                self._stop_serving()
+            finally:
+                done.set()
+
+        threads.spawn(stop)
+        if not done.wait(max(0.5, deadline.remaining)):
+            LOG.warning('the broker was not told that this conductor has stopped')
 
     def _close_all(self, deadline, deactivate):
         """Close all nodes at once; a BMC that is silent delays no other."""

@@ -57,28 +57,6 @@ def url(text, state_path):
     return made
 
 
-def url_from_libpq(text):
-    """:param text: str, libpq's ``host=... dbname=...``.  :returns: str, the same as a URL.
-
-    :raises Fatal: libpq does not understand it.
-    """
-    import psycopg2
-    from psycopg2 import extensions
-
-    try:
-        parts = extensions.parse_dsn(text)
-    except psycopg2.ProgrammingError as error:
-        raise errors.Fatal(f'database: {one_line(error)}') from None
-    made = sa.URL.create(
-        'postgresql+psycopg2',
-        username=parts.pop('user', None),
-        password=parts.pop('password', None),
-        database=parts.pop('dbname', None),
-        query=parts,
-    )
-    return made.render_as_string(hide_password=False)
-
-
 def in_memory(url):
     """Whether it is SQLite without a file."""
     return url.get_backend_name() == 'sqlite' and url.database in (None, '', ':memory:')

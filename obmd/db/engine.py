@@ -20,6 +20,7 @@ from sqlalchemy import exc as sa_exc
 
 from obmd.common import errors
 from obmd.conf import CONF
+from obmd.conf import libraries
 from obmd.db import dialects
 from obmd.db import schema
 
@@ -32,10 +33,8 @@ RETRY_AFTER = 2.0
 def register_options(conf=CONF):
     """Register oslo.db's options with the defaults that fit obmd; harmless when done before."""
     conf.register_opts(db_options.database_opts, 'database')
-    # oslo.db's 5 + 50 opens and closes a connection for nearly every call above five at once
-    conf.set_default('max_pool_size', 10, 'database')
-    conf.set_default('max_overflow', 10, 'database')
-    conf.set_default('pool_timeout', 10, 'database')
+    for name, value in libraries.DATABASE.items():
+        conf.set_default(name, value, 'database')
 
 
 register_options()

@@ -157,6 +157,8 @@ def by_names(names):
     found = []
     for start in range(0, len(names), CHUNK):
         found += _all(_select(_TABLE.c.name.in_(names[start : start + CHUNK])))
+        # SQLite does not yield by itself
+        time.sleep(0)
     return found
 
 

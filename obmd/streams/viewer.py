@@ -15,6 +15,8 @@ class Stream:
     """Base of streams: an iterator of bytes with an end that others can bring about."""
 
     is_stream = True
+    #: seconds that one write to the client may stand still; None: any number
+    write_timeout = None
 
     def __init__(self):
         self.ended = None
@@ -106,8 +108,11 @@ class ConsoleStream(Stream):
 class LineStream(Stream):
     """Lines that many threads put, in the order in which they come.
 
-    It ends after ``finish()`` once all are read.
+    It ends after ``finish()`` once all are read.  All of them are kept for a client that is slow,
+    so one that reads nothing at all is cut.
     """
+
+    write_timeout = 60.0
 
     def __init__(self):
         super().__init__()

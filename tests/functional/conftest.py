@@ -13,6 +13,7 @@ eventlet.monkey_patch()
 import pytest  # noqa: E402
 
 from tests.functional import services  # noqa: E402
+from tests.functional.deployment import Split  # noqa: E402
 
 
 def pytest_configure(config):
@@ -32,3 +33,10 @@ def postgresql():
     """A database server for the whole run, for tests that leave it as it was."""
     with services.PostgreSQL() as server:
         yield server
+
+
+@pytest.fixture(scope='session')
+def split(rabbitmq, postgresql):
+    """API and conductors for the whole run, for tests that leave them running."""
+    with Split(rabbitmq, postgresql, proxy=True) as split:
+        yield split

@@ -7,6 +7,7 @@ and PostgreSQL.  Whatever ends the tests, nothing of it stays behind.
 import base64
 import collections
 import contextlib
+import copy
 import ctypes
 import http.client
 import json
@@ -26,7 +27,7 @@ from tests.functional.services import free_port
 BIN = os.path.dirname(os.path.abspath(sys.executable))
 
 #: seconds in which a service must answer, on a machine that is busy with other tests
-START_TIMEOUT = 60.0
+START_TIMEOUT = 90.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -368,13 +369,21 @@ class Split(Deployment):
 
     :param rabbitmq, postgresql: of :mod:`tests.functional.services`, running.
     :param conductors: int.  :param workers: processes of the API.
+    :param proxy: bool, whether there is a second API that passes consoles on itself.
     :param config: dict section -> option -> value, for all services, above :data:`SHORT`.
     :param links: dict of conductor's name -> (port of the broker, port of the database) that it
         uses instead of theirs.
     """
 
     def __init__(
-        self, rabbitmq, postgresql, conductors=2, workers=2, config=None, links=None
+        self,
+        rabbitmq,
+        postgresql,
+        conductors=2,
+        workers=2,
+        proxy=False,
+        config=None,
+        links=None,
     ):
         super().__init__()
         self._links = links or {}
@@ -389,16 +398,18 @@ class Split(Deployment):
                 'transport_url': rabbitmq.url,
                 # several splits share a broker
                 'control_exchange': self.database,
-                # the watch of dead connections, off while the broker is paused by a test
-                'debug': False,
             },
             'database': {'connection': postgresql.new_database(self.database)},
         }
         self._config = config
-        self._workers = workers
         self.conductors = [self._conductor(f'c{n + 1}') for n in range(conductors)]
-        self.api_config = self._api_config()
+        self.api_config = self._api_config('api', workers, self.port)
         self.api = Process(['obmd-api', '--config-file', self.api_config], self.folder, 'api')
+        self.proxies = []
+        if proxy:
+            self._proxy_port = free_port()
+            path = self._api_config('proxy', 1, self._proxy_port, console_delivery='proxy')
+            self.proxies.append(Process(['obmd-api', '--config-file', path], self.folder, 'proxy'))
 
     def __enter__(self):
         try:
@@ -408,14 +419,24 @@ class Split(Deployment):
             raise
 
     def __exit__(self, *unused):
-        for process in (self.api, *self.conductors):
+        for process in self.processes:
             process.end()
         self._clean()
+
+    @property
+    def processes(self):
+        return [self.api, *self.proxies, *self.conductors]
+
+    def through_proxy(self):
+        """:returns: this deployment as the callers of its second API see it."""
+        other = copy.copy(self)
+        other.url = f'http://127.0.0.1:{self._proxy_port}'
+        return other
 
     def manage(self, *arguments, config=None):
         """Run ``obmd-manage`` on a conductor's host.  :returns: str, what it printed."""
         done = subprocess.run(
-            [os.path.join(BIN, 'obmd-manage'), '--config-file', config or self._config_of('c1')]
+            [os.path.join(BIN, 'obmd-manage'), '--config-file', config or self.config_of('c1')]
             + list(arguments),
             cwd=self.folder,
             env=environment(),
@@ -454,7 +475,7 @@ class Split(Deployment):
 
     def logs(self):
         """:returns: str, what all services wrote."""
-        return '\n'.join(process.log() for process in (self.api, *self.conductors))
+        return '\n'.join(process.log() for process in self.processes)
 
     def _start(self):
         self.manage('db', 'upgrade')
@@ -462,16 +483,20 @@ class Split(Deployment):
         self.manage('token', 'new', '--write', config=self.api_config)
         with open(os.path.join(self.folder, 'api', 'admin-token')) as file:
             self.admin_token = file.read().strip()
-        for process in (*self.conductors, self.api):
+        for process in self.processes:
             process.start()
-        wait_until(self._answers, START_TIMEOUT, 'the start of obmd-api')
+        self.wait_until_ready()
         self.wait_for()
         return self
 
+    def wait_until_ready(self):
+        """Wait until each API says that requests can be served."""
+        for door in [self, *([self.through_proxy()] if self.proxies else [])]:
+            wait_until(door._answers, START_TIMEOUT, 'the start of obmd-api')
+
     def _answers(self):
-        for process in (self.api, *self.conductors):
-            if process.returncode is not None:
-                raise AssertionError(f'a service ended:\n{self.logs()[-3000:]}')
+        if any(process.returncode is not None for process in self.processes):
+            raise AssertionError(f'a service ended:\n{self.logs()[-3000:]}')
         with contextlib.suppress(requests.ConnectionError):
             return self.call('GET', '/readyz').status_code == 200
 
@@ -480,7 +505,7 @@ class Split(Deployment):
         os.makedirs(path, mode=0o700, exist_ok=True)
         return path
 
-    def _config_of(self, name):
+    def config_of(self, name):
         return os.path.join(self.folder, name, 'obmd.conf')
 
     def _conductor(self, name):
@@ -493,7 +518,7 @@ class Split(Deployment):
             },
         }
         link = self._link(name)
-        path = write_config(self._config_of(name), SHORT, self._common, link, own, self._config)
+        path = write_config(self.config_of(name), SHORT, self._common, link, own, self._config)
         return Process(['obmd-conductor', '--config-file', path], self.folder, name)
 
     def _link(self, name):
@@ -505,15 +530,17 @@ class Split(Deployment):
         connection = connection.replace(f':{self._ports[1]}/', f':{database}/')
         return {'DEFAULT': {'transport_url': url}, 'database': {'connection': connection}}
 
-    def _api_config(self):
+    def _api_config(self, name, workers, port, **options):
         folder = self._folder('api')
+        self._folder(name)
         own = {
             'DEFAULT': {'state_path': folder},
             'api': {
-                'listen': f'127.0.0.1:{self.port}',
+                'listen': f'127.0.0.1:{port}',
                 'admin_token_file': os.path.join(folder, 'admin-token'),
-                'workers': self._workers,
+                'workers': workers,
+                **options,
             },
             'secrets': {'public_key_file': os.path.join(folder, 'conductor.pub')},
         }
-        return write_config(self._config_of('api'), SHORT, self._common, own, self._config)
+        return write_config(self.config_of(name), SHORT, self._common, own, self._config)

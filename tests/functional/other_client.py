@@ -67,7 +67,7 @@ class SolClient:
         if self._process.poll() is None:
             os.write(self._master, b'\r~.')
             try:
-                self._process.wait(5)
+                self._process.wait(1)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

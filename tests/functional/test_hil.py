@@ -14,7 +14,6 @@ import pytest
 import requests
 
 from tests.functional.deployment import AllInOne
-from tests.functional.deployment import Split
 from tests.functional.farm import Farm
 
 IPMI = 'http://schema.massopencloud.org/haas/v0/obm/ipmi'
@@ -100,20 +99,28 @@ class HilClient:
 
 @pytest.fixture(scope='module')
 def farm():
-    with Farm(2, rate=5, power_on=True) as farm:
+    with Farm(2, prefix='hil', rate=5, power_on=True) as farm:
         yield farm
 
 
-@pytest.fixture(scope='module', params=['all in one', 'split, redirect', 'split, proxy'])
+SPLIT = pytest.mark.needs('initdb')
+
+
+@pytest.fixture(
+    scope='module',
+    params=[
+        'all in one',
+        pytest.param('split, redirect', marks=SPLIT),
+        pytest.param('split, proxy', marks=SPLIT),
+    ],
+)
 def obmd(request):
     if request.param == 'all in one':
         with AllInOne() as deployment:
             yield deployment
         return
-    config = {'api': {'console_delivery': request.param.partition(', ')[2]}}
-    postgresql, rabbitmq = map(request.getfixturevalue, ('postgresql', 'rabbitmq'))
-    with Split(rabbitmq, postgresql, config=config) as deployment:
-        yield deployment
+    split = request.getfixturevalue('split')
+    yield split.through_proxy() if request.param == 'split, proxy' else split
 
 
 @pytest.fixture(scope='module')
@@ -123,6 +130,8 @@ def hil(obmd, farm):
         for bmc in farm.bmcs:
             add_node(hil, obmd, obmd.url, bmc)
         yield hil
+        for bmc in farm.bmcs:
+            obmd.unregister(bmc['name'])
 
 
 @pytest.fixture
@@ -159,77 +168,77 @@ def read_bytes(answer, count):
 
 def test_a_node_is_powered_through_hil(hil, client, farm):
     bmc = farm.bmcs[0]
-    hil.enable('node0001')
-    answer = client('POST', 'node0001', 'power_off')
+    hil.enable('hil0001')
+    answer = client('POST', 'hil0001', 'power_off')
     assert (answer.status_code, answer.content) == (200, b'')
     assert farm.read(bmc, 'power') == '0'
-    assert client('GET', 'node0001', 'power_status').json() == {'power_status': 'off'}
-    assert client('POST', 'node0001', 'power_on').status_code == 200
+    assert client('GET', 'hil0001', 'power_status').json() == {'power_status': 'off'}
+    assert client('POST', 'hil0001', 'power_on').status_code == 200
     assert farm.read(bmc, 'power') == '1'
-    assert client('GET', 'node0001', 'power_status').json() == {'power_status': 'on'}
+    assert client('GET', 'hil0001', 'power_status').json() == {'power_status': 'on'}
 
 
 def test_a_power_cycle_keeps_its_body_through_the_redirect(hil, client, farm):
-    hil.enable('node0001')
-    assert client('POST', 'node0001', 'power_cycle', force=True).status_code == 200
-    assert client('POST', 'node0001', 'power_cycle', force='yes').status_code == 400
+    hil.enable('hil0001')
+    assert client('POST', 'hil0001', 'power_cycle', force=True).status_code == 200
+    assert client('POST', 'hil0001', 'power_cycle', force='yes').status_code == 400
     assert farm.read(farm.bmcs[0], 'power') == '1'
 
 
 def test_a_power_cycle_without_a_body_is_taken(hil, client):
-    hil.enable('node0002')
-    client('POST', 'node0002', 'power_off')
-    assert client('POST', 'node0002', 'power_cycle').status_code == 200
-    assert client('GET', 'node0002', 'power_status').json() == {'power_status': 'on'}
+    hil.enable('hil0002')
+    client('POST', 'hil0002', 'power_off')
+    assert client('POST', 'hil0002', 'power_cycle').status_code == 200
+    assert client('GET', 'hil0002', 'power_status').json() == {'power_status': 'on'}
 
 
 def test_a_boot_device_is_set(hil, client, farm):
-    hil.enable('node0001')
-    assert client('PUT', 'node0001', 'boot_device', bootdev='pxe').status_code == 200
+    hil.enable('hil0001')
+    assert client('PUT', 'hil0001', 'boot_device', bootdev='pxe').status_code == 200
     assert farm.read(farm.bmcs[0], 'boot') == 'pxe'
-    assert client('PUT', 'node0001', 'boot_device', bootdev='none').status_code == 200
+    assert client('PUT', 'hil0001', 'boot_device', bootdev='none').status_code == 200
 
 
 def test_a_console_is_read_one_byte_at_a_time(hil, client):
-    hil.enable('node0001')
-    client('POST', 'node0001', 'power_on')
-    answer = client.console('node0001')
+    hil.enable('hil0001')
+    client('POST', 'hil0001', 'power_on')
+    answer = client.console('hil0001')
     assert answer.headers['Content-Type'] == 'application/octet-stream'
     text = read_bytes(answer, 120)
     answer.close()
     assert len(text) == 120
-    assert b'node0001' in text
+    assert b'hil0001' in text
 
 
 def test_a_second_enable_ends_the_first_ones_rights(hil, client):
-    hil.enable('node0001')
-    first = hil.nodes['node0001']['token']
-    answer = client.console('node0001')
-    hil.enable('node0001')
+    hil.enable('hil0001')
+    first = hil.nodes['hil0001']['token']
+    answer = client.console('hil0001')
+    hil.enable('hil0001')
     for _ in answer.iter_content(chunk_size=1):
         pass  # ends, and cleanly: requests would raise
-    uri = hil.nodes['node0001']['uri']
+    uri = hil.nodes['hil0001']['uri']
     assert requests.get(f'{uri}/power_status?token={first}', timeout=30).status_code == 401
-    assert client('GET', 'node0001', 'power_status').status_code == 200
+    assert client('GET', 'hil0001', 'power_status').status_code == 200
 
 
 def test_disable_twice_and_of_a_node_that_obmd_does_not_know(hil, client):
-    hil.enable('node0002')
-    token = hil.nodes['node0002']['token']
-    hil.disable('node0002')
-    hil.disable('node0002')
-    hil.nodes['node0002']['token'] = token
-    assert client('GET', 'node0002', 'power_status').status_code == 401
-    hil.nodes['gone'] = hil.nodes['node0002'] | {
-        'uri': hil.nodes['node0002']['uri'].replace('node0002', 'gone')
+    hil.enable('hil0002')
+    token = hil.nodes['hil0002']['token']
+    hil.disable('hil0002')
+    hil.disable('hil0002')
+    hil.nodes['hil0002']['token'] = token
+    assert client('GET', 'hil0002', 'power_status').status_code == 401
+    hil.nodes['gone'] = hil.nodes['hil0002'] | {
+        'uri': hil.nodes['hil0002']['uri'].replace('hil0002', 'gone')
     }
     hil.disable('gone')
 
 
 def test_a_disable_ends_the_console(hil, client):
-    hil.enable('node0001')
-    answer = client.console('node0001')
-    hil.disable('node0001')
+    hil.enable('hil0001')
+    answer = client.console('hil0001')
+    hil.disable('hil0001')
     for _ in answer.iter_content(chunk_size=1):
         pass
 

@@ -1,5 +1,6 @@
 """How ``obmd`` starts and ends for those who ran OBMd: its settings, its refusals, its state."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,37 +8,20 @@ import signal
 import socket
 import sqlite3
 import stat
-import subprocess
 import threading
 import time
 
 import pytest
 import requests
 
+from tests.functional import refusals
 from tests.functional.common import certificates
-from tests.functional.deployment import BIN
 from tests.functional.deployment import AllInOne
-from tests.functional.deployment import environment
 from tests.functional.deployment import wait_until
 from tests.functional.services import free_port
 from tests.functional.test_obmd_door import check_error
 
 TOKEN = '0123456789abcdef0123456789abcdef'
-
-
-def run(folder, *args, env=None):
-    """Run ``obmd`` until it ends by itself.  :returns: CompletedProcess with ``seconds``."""
-    started = time.monotonic()
-    done = subprocess.run(
-        [os.path.join(BIN, 'obmd'), *args],
-        cwd=folder,
-        env=environment(**(env or {})),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    done.seconds = time.monotonic() - started
-    return done
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +35,7 @@ def certificate(tmp_path_factory):
 
 @pytest.mark.parametrize('flag', ['-gen-token', '--gen-token'])
 def test_gen_token_prints_a_fresh_token(tmp_path, flag):
-    first, second = run(tmp_path, flag), run(tmp_path, flag)
+    first, second = (refusals.run(tmp_path, 'obmd', flag) for _ in range(2))
     for done in (first, second):
         assert done.returncode == 0
         assert re.fullmatch('[0-9a-f]{32}\n', done.stdout)
@@ -192,51 +176,53 @@ REFUSALS = {
 }
 
 
-@pytest.fixture(scope='module')
-def refusals(certificate, tmp_path_factory):
-    """All of them at once: dict of name -> CompletedProcess."""
-    files = dict(zip(('CERT', 'KEY'), certificate, strict=True))
-    done, limit = {}, threading.Semaphore(2)
+#: what "-config" may not name: content of the file and what the line says
+FILES = {
+    'no file': (None, 'No such file'),
+    'a file that is not JSON': ('{broken', 'not JSON'),
+    'a file of the wrong types': ('{"AdminToken": 5}', 'AdminToken'),
+    'a file that allows no plain HTTP': (
+        json.dumps({'AdminToken': TOKEN, 'ListenAddr': ':0', 'Insecure': False}),
+        'plain HTTP',
+    ),
+}
 
-    def refuse(name, env):
+
+@pytest.fixture(scope='module')
+def refused(certificate, tmp_path_factory):
+    files = dict(zip(('CERT', 'KEY'), certificate, strict=True))
+    cases = {}
+    for name, (env, _) in REFUSALS.items():
         env = {k: files.get(v, v) for k, v in (GOOD | env).items()}
         if name == 'no admin token':
             del env['ADMIN_TOKEN']
-        with limit:
-            done[name] = run(tmp_path_factory.mktemp('refused'), env=env)
-
-    threads = [
-        threading.Thread(target=refuse, args=(name, env)) for name, (env, _) in REFUSALS.items()
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return done
-
-
-def check_refusal(done, reason, limit=10):
-    assert done.returncode == 1, done.stderr
-    assert done.stdout == ''
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith('obmd: ')
-    assert reason in lines[0]
-    assert done.seconds < limit
-    assert 'hunter2' not in done.stderr
+        cases[name] = ([tmp_path_factory.mktemp('refused'), 'obmd'], {'env': env})
+    for name, (text, _) in FILES.items():
+        folder = tmp_path_factory.mktemp('refused')
+        if text is not None:
+            (folder / 'config').write_text(text)
+        cases[name] = ([folder, 'obmd', '-config', 'config'], {})
+    return refusals.run_all(cases)
 
 
 @pytest.mark.parametrize('name', REFUSALS)
-def test_it_refuses_to_start_with(refusals, name):
+def test_it_refuses_to_start_with(refused, name):
     # two at once, on a machine that may be busy with more
-    check_refusal(refusals[name], REFUSALS[name][1], 30)
+    refusals.check(refused[name], 'obmd', REFUSALS[name][1], limit=30)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_it_refuses(refused, name):
+    refusals.check(refused[name], 'obmd', FILES[name][1], limit=30)
 
 
 def test_it_refuses_a_port_in_use(tmp_path):
     with socket.create_server(('127.0.0.1', 0)) as other:
         port = other.getsockname()[1]
-        done = run(tmp_path, env={'ADMIN_TOKEN': TOKEN, 'LISTEN_ADDR': f'127.0.0.1:{port}'})
-    check_refusal(done, f'127.0.0.1:{port} is in use')
+        done = refusals.run(
+            tmp_path, 'obmd', env={'ADMIN_TOKEN': TOKEN, 'LISTEN_ADDR': f'127.0.0.1:{port}'}
+        )
+    refusals.check(done, 'obmd', f'127.0.0.1:{port} is in use')
 
 
 def test_it_refuses_a_database_of_something_else(tmp_path):
@@ -244,30 +230,15 @@ def test_it_refuses_a_database_of_something_else(tmp_path):
         database.execute('CREATE TABLE nodes (label TEXT)')
     database.close()
     env = GOOD | {'DB_TYPE': 'sqlite3', 'DB_PATH': str(tmp_path / 'db')}
-    check_refusal(run(tmp_path, env=env), 'database')
-
-
-@pytest.mark.parametrize(
-    ('text', 'reason'),
-    [
-        (None, 'No such file'),
-        ('{broken', 'not JSON'),
-        ('[]', 'object'),
-        ('{"AdminToken": 5}', 'AdminToken'),
-        ('{"ListenAddr": "127.0.0.1:0"}', 'ADMIN_TOKEN'),
-        (json.dumps({'AdminToken': TOKEN, 'ListenAddr': ':0', 'Insecure': False}), 'plain HTTP'),
-    ],
-)
-def test_it_refuses_a_file(tmp_path, text, reason):
-    if text is not None:
-        (tmp_path / 'config').write_text(text)
-    check_refusal(run(tmp_path, '-config', 'config'), reason)
+    done = refusals.run(tmp_path, 'obmd', env=env)
+    refusals.check(done, 'obmd', 'database')
 
 
 def test_it_refuses_a_second_one_on_the_same_state():
     with AllInOne() as obmd:
-        done = run(
+        done = refusals.run(
             obmd.folder,
+            'obmd',
             env={'OBMD_STATE_DIR': obmd.state, 'OS_API__LISTEN': '127.0.0.1:0'},
         )
         assert done.returncode == 1
@@ -279,38 +250,42 @@ def test_it_refuses_a_second_one_on_the_same_state():
 # -- state over a restart, and the end --------------------------------------------------------
 
 
-@pytest.mark.parametrize('end', [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_tokens_survive_a_restart(end):
+def test_tokens_survive_a_restart_however_it_came_about():
     with AllInOne() as obmd:
         obmd.register('n', 'dummy', {'addr': '127.0.0.1:1'})
-        token = obmd.token('n')
-        obmd.process.send(end)
-        status = obmd.process.wait()
-        assert status == (-signal.SIGKILL if end == signal.SIGKILL else 0)
-        started = time.monotonic()
-        obmd.start()
-        node = obmd.node('n', token)
-        assert node.power() == 'off'
-        assert node.post('power_on').status_code == 200
-        print(f'answering {time.monotonic() - started:.1f} s after the restart')
+        node = obmd.node('n')
+        for end, expected in (
+            (signal.SIGTERM, 0),
+            (signal.SIGKILL, -signal.SIGKILL),
+            (signal.SIGINT, 0),
+        ):
+            obmd.process.send(end)
+            assert obmd.process.wait() == expected
+            started = time.monotonic()
+            obmd.start()
+            assert node.power() == 'off'
+            assert node.post('power_on').status_code == 200
+            print(f'{end.name}: answering {time.monotonic() - started:.1f} s after the restart')
 
 
-@pytest.fixture
-def silent_bmc():
-    """An address that takes every packet and answers none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bmc:
-        bmc.bind(('127.0.0.1', 0))
-        yield {'addr': '127.0.0.1', 'port': bmc.getsockname()[1], 'user': 'u', 'pass': 'p'}
+def test_calls_that_wait_for_silent_bmcs_get_503_at_sigterm():
+    config = {'ipmi': {'deadline': 30}, 'console': {'connect_timeout': 30}}
+    operations = ('power_status', 'power_on', 'power_cycle', 'console')
+    answers, waiting = {}, []
+    with contextlib.ExitStack() as stack:
+        obmd = stack.enter_context(AllInOne(config=config))
+        for operation in operations:
+            bmc = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            bmc.bind(('127.0.0.1', 0))
+            info = {'addr': '127.0.0.1', 'port': bmc.getsockname()[1], 'user': 'u', 'pass': 'p'}
+            node = obmd.node(obmd.register(operation, 'ipmi', info))
 
+            def ask(node=node, operation=operation):
+                method = 'GET' if operation in ('power_status', 'console') else 'POST'
+                answers[operation] = node.call(method, operation)
 
-@pytest.mark.parametrize('operation', ['power_status', 'power_on', 'power_cycle', 'console'])
-def test_a_call_that_waits_for_a_silent_bmc_gets_503_at_sigterm(silent_bmc, operation):
-    with AllInOne(config={'ipmi': {'deadline': 30}, 'console': {'connect_timeout': 30}}) as obmd:
-        obmd.register('n', 'ipmi', silent_bmc)
-        node, answers = obmd.node('n'), []
-        method = 'GET' if operation in ('power_status', 'console') else 'POST'
-        waiting = threading.Thread(target=lambda: answers.append(node.call(method, operation)))
-        waiting.start()
+            waiting.append(threading.Thread(target=ask))
+            waiting[-1].start()
         time.sleep(1)
         assert not answers
         obmd.process.send(signal.SIGTERM)
@@ -318,9 +293,11 @@ def test_a_call_that_waits_for_a_silent_bmc_gets_503_at_sigterm(silent_bmc, oper
         assert obmd.process.wait(10) == 0
         print(f'gone after {time.monotonic() - started:.2f} s')
         assert time.monotonic() - started < 5
-        waiting.join(10)
-        check_error(answers[0], 503, 'unavailable')
-        assert int(answers[0].headers['Retry-After']) >= 1
+        for thread in waiting:
+            thread.join(10)
+    for operation in operations:
+        check_error(answers[operation], 503, 'unavailable', node=operation)
+        assert int(answers[operation].headers['Retry-After']) >= 1
 
 
 def test_a_console_ends_cleanly_at_sigterm():

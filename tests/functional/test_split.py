@@ -9,15 +9,12 @@ import time
 import pytest
 import requests
 
-from tests.functional.deployment import BIN
 from tests.functional.deployment import START_TIMEOUT
 from tests.functional.deployment import Deployment
 from tests.functional.deployment import Process
-from tests.functional.deployment import Split
 from tests.functional.deployment import environment
 from tests.functional.deployment import family
 from tests.functional.deployment import wait_until
-from tests.functional.deployment import write_config
 from tests.functional.farm import Farm
 from tests.functional.other_client import sol_is_active
 from tests.functional.services import free_port
@@ -38,15 +35,16 @@ def farm():
         yield farm
 
 
-@pytest.fixture(scope='module')
-def split(rabbitmq, postgresql, farm):
-    with Split(rabbitmq, postgresql) as split:
-        for bmc in farm.bmcs:
-            split.register_bmc(bmc)
-        for number in range(10):
-            split.register(f'mock{number}', 'mock', {})
-        split.wait_for()
-        yield split
+@pytest.fixture(scope='module', autouse=True)
+def nodes(split, farm):
+    for bmc in farm.bmcs:
+        split.register_bmc(bmc)
+    for number in range(10):
+        split.register(f'mock{number}', 'mock', {})
+    split.wait_for()
+    yield
+    for name in [*(bmc['name'] for bmc in farm.bmcs), *(f'mock{n}' for n in range(10))]:
+        split.unregister(name)
 
 
 def some_node(split, farm, number):
@@ -118,12 +116,11 @@ def test_a_silent_bmc_is_504_over_the_bus(split, farm):
     node.power()
     farm.stop(bmc)
     try:
-        for method, operation in (('GET', 'power_status'), ('GET', 'console')):
-            started = time.monotonic()
-            answer = node.call(method, operation, allow_redirects=False)
-            error = check_error(answer, 504, 'bmc_silent', node=bmc['name'])
-            assert bmc['address'] in error['reason']
-            assert time.monotonic() - started < DEADLINE + SLACK
+        started = time.monotonic()
+        answer = node.call('GET', 'console', allow_redirects=False)
+        error = check_error(answer, 504, 'bmc_silent', node=bmc['name'])
+        assert bmc['address'] in error['reason']
+        assert time.monotonic() - started < DEADLINE + SLACK
     finally:
         farm.resume(bmc)
 
@@ -192,7 +189,7 @@ def test_passwords_and_tokens_are_nowhere_in_clear(split, farm, postgresql):
     ).stdout
     assert farm.bmcs[0]['address'] in dump
     seen = {'the database': dump, 'the logs': split.logs()}
-    for process in (split.api, *split.conductors):
+    for process in split.processes:
         for pid in family(process.pid):
             for name in ('cmdline', 'environ'):
                 with open(f'/proc/{pid}/{name}', errors='replace') as file:
@@ -229,7 +226,7 @@ def test_the_api_host_has_no_private_key(split):
         '    print(type(error).__name__)\n'
     )
     command = [sys.executable, '-c', script, '--config-file']
-    for config, told in ((split.api_config, 'Fatal\n'), (split._config_of('c1'), '')):
+    for config, told in ((split.api_config, 'Fatal\n'), (split.config_of('c1'), '')):
         done = subprocess.run([*command, config], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (0, told), done.stderr
 
@@ -245,7 +242,7 @@ def test_a_row_that_was_swapped_is_not_served(split, farm):
     for conductor in split.conductors:
         conductor.stop()
         conductor.start()
-    wait_until(lambda: split.call('GET', '/readyz').status_code == 200, what='readiness')
+    split.wait_until_ready()
     wait_until(lambda: split.node(other).call('GET', 'power_status').status_code == 200, what=other)
     assert split.node(one).call('GET', 'power_status').status_code >= 500
     for name in (one, other):
@@ -335,15 +332,7 @@ def test_without_a_conductor_everybody_is_told_to_come_back(split):
     for conductor in split.conductors:
         conductor.start()
     split.wait_for(conductors=2)
-    wait_until(lambda: split.call('GET', '/readyz').status_code == 200, what='readiness')
-
-
-def test_two_conductors_of_one_state_folder_are_refused(split):
-    with_lock = [os.path.join(BIN, 'obmd-conductor'), '--config-file', split._config_of('c1')]
-    env = environment(OS_CONDUCTOR__LISTEN='127.0.0.1:0')
-    done = subprocess.run(with_lock, env=env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert 'conductor.lock' in done.stderr.splitlines()[-1]
+    split.wait_until_ready()
 
 
 # -- revocations that nobody hears of ---------------------------------------------------------
@@ -435,52 +424,3 @@ def test_another_wsgi_server_serves_the_same_api(split, farm, server):
         check_error(other.call('GET', '/node/x/power_status'), 401, 'unauthorized')
         assert {line['power_status'] for _, line in other.sweep('node[0001-0006]')} == {'on'}
         other.unregister(name)
-
-
-# -- refusals at the start --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ('command', 'options', 'reason'),
-    [
-        ('obmd-api', {'api': {'admin_token_file': '/nonexistent/admin'}}, 'obmd-manage token new'),
-        ('obmd-api', {'secrets': {'public_key_file': '/nonexistent/pub'}}, 'obmd-manage key new'),
-        ('obmd-api', {'api': {'listen': '0.0.0.0:0'}}, 'plain HTTP'),
-        ('obmd-api', {'api': {'workers': 1, 'listen': '192.0.2.1:80'}}, '192.0.2.1:80'),
-        ('obmd-api', {'drivers': {'enabled': 'nosuch'}}, 'nosuch'),
-        ('obmd-conductor', {'secrets': {'private_key_file': '/nonexistent/k'}}, 'obmd-manage key'),
-        ('obmd-conductor', {'database': {'connection': 'EMPTY'}}, 'obmd-manage db upgrade'),
-        (
-            'obmd-conductor',
-            {'database': {'connection': 'postgresql://u:hunter2@127.0.0.1:1/x'}},
-            'database',
-        ),
-        ('obmd-conductor', {'conductor': {'callback_url': 'http://192.0.2.1:1/'}}, 'callback_url'),
-    ],
-)
-def test_a_service_refuses_to_start_in_one_line(split, tmp_path, command, options, reason):
-    config = split.api_config if command == 'obmd-api' else split._config_of('c1')
-    if options.get('database', {}).get('connection') == 'EMPTY':
-        options = {'database': {'connection': f'sqlite:///{tmp_path}/empty.db'}}
-    own = {
-        'DEFAULT': {'state_path': str(tmp_path)},
-        'conductor': {'listen': '127.0.0.1:0'},
-        'api': {'workers': 1, 'listen': '127.0.0.1:0'},
-    }
-    path = write_config(str(tmp_path / 'own.conf'), own, options)
-    started = time.monotonic()
-    done = subprocess.run(
-        [os.path.join(BIN, command), '--config-file', config, '--config-file', path],
-        env=environment(),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f'{command}: ')
-    assert reason in last
-    assert 'hunter2' not in done.stderr
-    assert 'Traceback' not in done.stderr
-    assert time.monotonic() - started < 15

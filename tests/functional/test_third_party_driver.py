@@ -8,9 +8,8 @@ import zipfile
 import pytest
 
 from tests.functional.deployment import AllInOne
-from tests.functional.deployment import Split
+from tests.functional.refusals import run
 from tests.functional.test_obmd_door import check_error
-from tests.functional.test_obmd_start import run
 
 #: a wheel (PEP 427) is these files and its modules; so no build tool needs to be installed
 METADATA = {
@@ -181,22 +180,10 @@ def test_a_driver_that_cannot_be_imported_stops_the_start(package, tmp_path, ena
         'OS_DRIVERS__ENABLED': enabled,
         'OS_API__LISTEN': '127.0.0.1:0',
     }
-    done = run(tmp_path, env=env)
+    done = run(tmp_path, 'obmd', env=env)
     assert done.returncode == 1
     assert done.stdout == ''
     (line,) = done.stderr.splitlines()
     assert line.startswith('obmd: ')
     assert reason in line
     assert done.seconds < 10
-
-
-@pytest.mark.needs('initdb')
-def test_it_works_over_the_bus_too(package, rabbitmq, postgresql, tmp_path, monkeypatch):
-    monkeypatch.setenv('PYTHONPATH', str(package))
-    config = {'drivers': {'enabled': 'acme'}}
-    with Split(rabbitmq, postgresql, conductors=1, workers=1, config=config) as split:
-        split.register('other', 'acme', {'file': str(tmp_path / 'state'), 'key': 'k'})
-        node = split.node('other')
-        assert node.post('power_on').status_code == 200
-        assert node.power() == 'on'
-        check_error(node.call('GET', 'console'), 400, 'unsupported')

@@ -59,6 +59,8 @@ serving.raise_file_limit()
 for bound in os.environ.get('BOUNDS', '').split():
     option, value = bound.split('=')
     setattr(serving, option, float(value))
+if 'LINES_WAIT' in os.environ:
+    viewer.LineStream.write_timeout = float(os.environ['LINES_WAIT'])
 TLS = serving.tls_context(*sys.argv[1:3]) if len(sys.argv) > 1 else None
 LISTENER = serving.Listener(
     serving.bind(('127.0.0.1', 0)),

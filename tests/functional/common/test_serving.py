@@ -307,6 +307,19 @@ def test_a_connection_that_was_cut_leaves_no_descriptor(tmp_path):
         service.stop()
 
 
+@pytest.mark.parametrize('over', ['plain', 'tls'])
+def test_lines_are_not_kept_for_ever_for_a_client_that_never_reads(tmp_path, certificate, over):
+    service = Service(tmp_path, certificate if over == 'tls' else None, LINES_WAIT='1.0')
+    try:
+        sock, _ = service.stream(b'deaf', receive_buffer=4096)
+        for _ in range(100):
+            service.ask('/put/deaf', b'x' * 100000)
+        assert service.wait(lambda state: 'deaf' in state['ended'], 5)
+        sock.close()
+    finally:
+        service.stop()
+
+
 def test_idle_connections_make_room_for_new_ones(tmp_path):
     service = Service(tmp_path, CONNECTIONS='20')
     try:

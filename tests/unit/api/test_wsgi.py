@@ -1,9 +1,12 @@
 """The application for other WSGI servers is built late, once, and again after a failure."""
 
+import pytest
 import webtest
 
 from obmd.api import wsgi
 from obmd.common import errors
+from obmd.common import secrets
+from obmd.conf import CONF
 from tests.unit.api.conftest import error
 
 
@@ -38,3 +41,19 @@ def test_a_start_that_fails_is_503_without_the_reason_and_tried_again(api):
 
 def test_importing_it_reads_nothing():
     assert wsgi.application._app is None
+
+
+def test_an_api_without_an_admin_token_is_refused_naming_the_command():
+    with pytest.raises(errors.Fatal, match='obmd-manage'):
+        wsgi.build()
+
+
+def test_it_takes_the_admin_token_from_its_file(tmp_path):
+    token = secrets.new_token()
+    path = str(tmp_path / 'token')
+    secrets.write_secret(path, token + '\n')
+    CONF.set_override('admin_token_file', path, 'api')
+    try:
+        assert wsgi._admin_hash() == secrets.token_hash(token)
+    finally:
+        CONF.clear_override('admin_token_file', 'api')

@@ -54,17 +54,11 @@ def test_a_port_in_use_is_refused_by_name(conf):
             serve.bind(CONF.api)
 
 
-def test_an_api_without_an_admin_token_is_refused_naming_the_command():
-    with pytest.raises(errors.Fatal, match='obmd-manage'):
-        serve.admin_hash()
-
-
-def test_an_api_takes_the_admin_token_from_its_file(conf, tmp_path):
-    token = secrets.new_token()
-    path = tmp_path / 'token'
-    secrets.write_secret(str(path), token + '\n')
-    conf('api', admin_token_file=str(path))
-    assert serve.admin_hash() == secrets.token_hash(token)
+def test_a_state_folder_that_cannot_be_made_is_refused(conf, tmp_path):
+    (tmp_path / 'file').touch()
+    conf(None, state_path=str(tmp_path / 'file' / 'state'))
+    with pytest.raises(errors.Fatal, match='state_path cannot be used'):
+        serve.make_state_folder()
 
 
 def test_the_all_in_one_makes_its_admin_token_once(state):

@@ -174,6 +174,9 @@ class Lease:
     def renewed(self, sent):
         self.renewals.append(sent)
 
+    def revoke(self):
+        self.state = 'suspended'
+
     def require(self):
         if self.state != 'fresh':
             raise errors.Unavailable(f'the conductor is {self.state}', retry_after=2)

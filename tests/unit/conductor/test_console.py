@@ -249,6 +249,21 @@ def test_history_is_given_though_the_source_is_down_and_then_it_waits(rig, how):
     assert next(stream) == b'more'
 
 
+def test_history_waits_for_no_source(rig):
+    rig.watch().close()
+    rig.data(b'history')
+    rig.lost()
+    rig.timers.all.clear()
+    inside, go = rig.hold_open()
+    stream, _ = rig.console.watch('t1', 100, None, False, Deadline(30))
+    assert next(stream) == b'history'
+    assert inside.wait(10)
+    go.set()
+    rig.settle()
+    rig.data(b'more')
+    assert next(stream) == b'more'
+
+
 @pytest.mark.parametrize('how', [{}, {'replay': 100}])
 def test_without_history_a_source_that_is_down_is_an_error(rig, how):
     rig.driver.errors['console'] = [SILENT]

@@ -10,6 +10,7 @@ from obmd.conductor import service
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.drivers import gate
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def make(keyring, database, drivers, state, monkeypatch, spawned):
     yield make
     for conductor in made:
         conductor._home.leave()
+    gate.close_by(None)
 
 
 def rows():

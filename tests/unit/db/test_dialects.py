@@ -44,18 +44,6 @@ def test_what_cannot_be_used_is_refused_without_the_password(given):
     assert '\n' not in caught.value.reason
 
 
-def test_a_libpq_string_becomes_a_url():
-    made = dialects.url_from_libpq("host=db.example port=5433 dbname=obmd user=o password='p @/'")
-    parsed = dialects.url(made, '.')
-    assert (parsed.username, parsed.password, parsed.database) == ('o', 'p @/', 'obmd')
-    assert (parsed.query['host'], parsed.query['port']) == ('db.example', '5433')
-
-
-def test_a_libpq_string_that_is_none_is_refused():
-    with pytest.raises(errors.Fatal):
-        dialects.url_from_libpq('nonsense')
-
-
 @pytest.mark.parametrize(
     ('given', 'said'),
     [
