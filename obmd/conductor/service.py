@@ -270,7 +270,7 @@ class Conductor:
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)
         if others:
-            time.sleep(min(LINGER, deadline.remaining))
+            _linger(deadline)
         self._end(deadline)
 
     def abandon(self):
@@ -351,6 +351,10 @@ class Conductor:
             if not done.acquire(timeout=max(0.01, deadline.remaining)):
                 LOG.warning('some BMCs did not end their session in time')
                 break
+
+
+def _linger(deadline):
+    time.sleep(min(LINGER, deadline.remaining))
 
 
 def _gone(others):

@@ -139,6 +139,45 @@ def test_any_other_call_is_refused_and_nothing_is_sent(rig, row, method, args, c
     assert reached(driver) == []
 
 
+@pytest.mark.parametrize('state', ['fenced', 'suspended'])
+@pytest.mark.parametrize(('method', 'args'), CALLS)
+def test_without_a_fresh_lease_nothing_is_sent(rig, row, method, args, state):
+    driver = rig.driver(row)
+    rig.lease.state = state
+    with pytest.raises(errors.Unavailable, match=state):
+        rig.call(method, row, args=args)
+    assert reached(driver) == []
+
+
+@pytest.mark.parametrize(('method', 'args'), CALLS)
+def test_a_node_that_moves_is_asked_for_at_its_next_owner(rig, row, method, args):
+    driver = rig.driver(row)
+    rig.holdings.leave(row.uuid)
+    with pytest.raises(errors.NotOwner):
+        rig.call(method, row, args=args)
+    assert reached(driver) == []
+
+
+def test_a_node_that_the_ring_gives_to_another_is_not_claimed_back(rig, row):
+    rig.holdings.rings = ownership.Rings(
+        [conductors.Conductor('other', 'h', '', ('fake',), 'http://x')], 512
+    )
+    with pytest.raises(errors.NotOwner):
+        rig.call('power_status', row)
+    rig.manager.node_changed({}, node=row.uuid)
+    assert nodes.get('n1').owner is None
+
+
+def test_who_is_told_of_a_node_looks_at_the_rings_first(rig, row):
+    def join():
+        rig.holdings.rings = theirs
+
+    theirs, rig.holdings.rings = rig.holdings.rings, ownership.Rings((), 512)
+    rig.manager._refresh = join
+    rig.manager.node_changed({}, node=row.uuid)
+    assert nodes.get('n1').owner == 'me'
+
+
 @pytest.mark.parametrize(('method', 'args'), WRITES)
 def test_a_write_that_comes_twice_is_carried_out_once(rig, row, method, args):
     rig.call(method, row, args=args, id='once')

@@ -1,4 +1,4 @@
-"""Which packets only keep open what is open, and what a closed gate costs: nothing that was open."""
+"""Which packets only keep open what is open; and a closed gate costs nothing that was open."""
 
 import pytest
 
