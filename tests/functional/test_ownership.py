@@ -8,25 +8,32 @@ meanwhile stays dead.
 import collections
 import contextlib
 import itertools
+import os
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
+from tests.functional.deployment import BIN
+from tests.functional.deployment import AllInOne
 from tests.functional.deployment import Split
+from tests.functional.deployment import environment
 from tests.functional.deployment import wait_until
+from tests.functional.deployment import write_config
 from tests.functional.farm import Farm
 from tests.functional.relay import Relays
 from tests.functional.services import PostgreSQL
 from tests.functional.services import RabbitMQ
 from tests.functional.sol_watch import SolWatch
+from tests.functional.test_console_end_to_end import assert_complete
 
 pytestmark = pytest.mark.needs('ipmi_sim', 'initdb')
 
 NODES = 60
 #: seconds, as set below
-TTL, INTERVAL, GRACE = 3.0, 1.0, 3.0
+TTL, INTERVAL, GRACE = 3.0, 1.0, 8.0
 #: seconds beyond the time-to-live in which all must be as before, in the product's own words
 CLAIM = 5.0
 #: seconds that a console may be silent when nothing has failed
@@ -207,6 +214,17 @@ def cluster(deployed):
     return deployed
 
 
+@contextlib.contextmanager
+def uninterrupted(node):
+    """A viewer that sees every line, before, during and after."""
+    with node.console() as viewer:
+        viewer.wait_for(b'line')
+        yield viewer
+        viewer.wait_for(b'line', after=len(viewer.data))
+        assert not viewer.ended
+        assert_complete(viewer.data)
+
+
 def end_well(cluster, conductors=3, hands=2):
     cluster.check_no_fight(hands)
     cluster.check_calm()
@@ -282,7 +300,7 @@ def test_a_conductor_stopped_for_long_gives_way_when_it_goes_on(cluster):
         frozen.pause()
         try:
             cluster.wait_captured(TTL + CLAIM + 5, conductors=2)
-            time.sleep(max(0.0, 30 - (time.monotonic() - cluster.began)))
+            time.sleep(max(0.0, 4 * TTL - (time.monotonic() - cluster.began)))
         finally:
             resumed = time.monotonic()
             frozen.resume()
@@ -301,11 +319,12 @@ def test_a_conductor_stopped_for_long_gives_way_when_it_goes_on(cluster):
 
 def test_a_restart_of_the_broker_interrupts_no_console(cluster, rabbitmq):
     before = cluster.begin()
-    rabbitmq.kill()
-    rabbitmq.start()
-    back = time.monotonic()
-    for name in cluster.names[:6]:
-        cluster.answers(name)
+    with uninterrupted(cluster.nodes[cluster.names[0]]):
+        rabbitmq.kill()
+        rabbitmq.start()
+        back = time.monotonic()
+        for name in cluster.names[:6]:
+            cluster.answers(name)
     print(f'calls answer {time.monotonic() - back:.1f} s after the broker is back')
     assert time.monotonic() - back < 10
     assert cluster.owners() == before
@@ -314,12 +333,13 @@ def test_a_restart_of_the_broker_interrupts_no_console(cluster, rabbitmq):
 
 def test_a_restart_of_the_database_interrupts_no_console(cluster, postgresql):
     before = cluster.begin()
-    postgresql.stop()
-    time.sleep(5)
-    postgresql.start()
-    back = time.monotonic()
-    for name in cluster.names[:6]:
-        cluster.answers(name)
+    with uninterrupted(cluster.nodes[cluster.names[0]]):
+        postgresql.stop()
+        time.sleep(5)
+        postgresql.start()
+        back = time.monotonic()
+        for name in cluster.names[:6]:
+            cluster.answers(name)
     print(f'calls answer {time.monotonic() - back:.1f} s after the database is back')
     assert time.monotonic() - back < 10
     cluster.check_no_fight(1)
@@ -339,8 +359,13 @@ def test_a_database_that_hangs_beyond_the_grace_ends_viewers_and_no_capture(clus
         finally:
             postgresql.resume()
     cluster.answers(cluster.names[0])
-    with cluster.nodes[cluster.names[0]].console() as viewer:
-        viewer.wait_for(b'line')
+    cursor = viewer.headers['Obmd-Cursor']
+    with cluster.nodes[cluster.names[0]].console(cursor=cursor) as again:
+        again.wait_for(b'line', after=len(viewer.data))
+        time.sleep(1)
+    assert 'Obmd-Gap' not in again.headers
+    assert_complete(again.data)
+    assert again.data.startswith(viewer.data)
     assert cluster.owners() == before
     end_well(cluster, hands=1)
 
@@ -375,6 +400,26 @@ def test_a_conductor_cut_off_from_the_database_gives_way(cluster, relays):
     end_well(cluster, hands=3)
 
 
+def test_one_that_is_stopped_while_it_is_cut_off_ends_nobodys_console(cluster, relays):
+    cluster.begin()
+    relays.hole('database')
+    try:
+        cluster.wait_captured(TTL + CLAIM + 5, conductors=2)
+        cluster.check_no_fight()
+        taken = cluster.begin()
+        at = time.monotonic()
+        cluster.conductor(3).send(signal.SIGTERM)
+        cluster.conductor(3).wait(40)
+        print(f'it was gone after {time.monotonic() - at:.1f} s')
+        cluster.check_no_fight(1)
+        assert cluster.owners() == taken
+    finally:
+        relays.heal('database')
+    cluster.conductor(3).start()
+    cluster.wait_balanced()
+    end_well(cluster)
+
+
 def test_a_conductor_cut_off_from_the_broker_goes_on_and_answers_when_it_is_back(cluster, relays):
     before = cluster.begin()
     third = cluster.incarnation(3)
@@ -394,3 +439,65 @@ def test_a_conductor_cut_off_from_the_broker_goes_on_and_answers_when_it_is_back
     print(f'answers {time.monotonic() - healed:.1f} s after the cut has healed')
     assert cluster.owners() == before
     end_well(cluster, hands=1)
+
+
+# -- who may start beside whom ----------------------------------------------------------------
+
+
+def refusal(split, command, config, **env):
+    """Start a service that must not.  :returns: (str, the line that it says; float, seconds)."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [os.path.join(BIN, command), '--config-file', config],
+        cwd=split.folder,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stderr.splitlines()[-1], time.monotonic() - began
+
+
+def test_a_host_name_in_use_and_an_all_in_one_beside_conductors_are_refused(cluster, tmp_path):
+    split = cluster.split
+    before = cluster.begin()
+    listen = {'OS_CONDUCTOR__LISTEN': '127.0.0.1:0', 'OS_API__LISTEN': '127.0.0.1:0'}
+    elsewhere = listen | {'OS_DEFAULT__STATE_PATH': str(tmp_path / 'state')}
+    said, seconds = refusal(split, 'obmd-conductor', split.config_of('c1'), **elsewhere)
+    print(f'{said} ({seconds:.1f} s)')
+    assert 'the conductor c1 (http://127.0.0.1' in said
+    assert 'host name' in said
+    said, _ = refusal(split, 'obmd-conductor', split.config_of('c1'), **listen)
+    assert f'(c1, process {cluster.conductor(1).pid})' in said
+    assert 'conductor.lock' in said
+    said, seconds = refusal(
+        split, 'obmd', split.config_of('c1'), **elsewhere, OS_DEFAULT__HOST='alone'
+    )
+    print(f'{said} ({seconds:.1f} s)')
+    assert 'all-in-one must be alone' in said
+    assert cluster.owners() == before
+    end_well(cluster, hands=1)
+
+
+def test_a_conductor_is_refused_beside_an_all_in_one(tmp_path, rabbitmq, postgresql):
+    url = postgresql.new_database('alone')
+    config = {'database': {'connection': url}, 'DEFAULT': {'host': 'alone'}}
+    with AllInOne(config=config) as one:
+        path = write_config(
+            str(tmp_path / 'obmd.conf'),
+            {
+                'DEFAULT': {
+                    'host': 'c1',
+                    'state_path': str(tmp_path / 'state'),
+                    'transport_url': rabbitmq.url,
+                },
+                'conductor': {'listen': '127.0.0.1:0'},
+                'database': {'connection': url},
+                'secrets': {'private_key_file': os.path.join(one.state, 'conductor.key')},
+            },
+        )
+        said, _ = refusal(one, 'obmd-conductor', path)
+        assert 'the all-in-one alone' in said
+        assert 'must be alone' in said
+        assert one.call('GET', '/readyz').status_code == 200
