@@ -17,7 +17,10 @@ from obmd.db import nodes
 LOG = logging.getLogger(__name__)
 
 #: nodes that move at once
-AT_ONCE = 32
+AT_ONCE = 8
+#: seconds in which the next owner should have a node and its console, and between two looks
+#: whether it has: only then the next node moves, so that no console waits behind many others
+TAKEN_WITHIN, LOOK = 2.0, 0.1
 #: seconds a write that runs may hold its node up; then it is tried again later
 PATIENCE = 60.0
 
@@ -61,9 +64,11 @@ class Handover:
 
     def _give_one(self, live, target, deadline, results, done):
         try:
+            captured = live.console.up
             if self._move(live, deadline):
                 self._tell(target, live.uuid)
                 results.append(live)
+                _wait_until_taken(live.uuid, captured, deadline)
         finally:
             self._places.release()
             done.release()
@@ -84,3 +89,15 @@ class Handover:
             return False
         finally:
             self._holdings.drop(live.uuid)
+
+
+def _wait_until_taken(uuid, captured, deadline):
+    patience = deadline.within(TAKEN_WITHIN)
+    while not patience.expired:
+        time.sleep(LOOK)
+        try:
+            row = nodes.get_by_uuid(uuid)
+        except errors.Unavailable:
+            return
+        if row is None or (row.owner is not None and (row.sol_holder or not captured)):
+            return

@@ -237,7 +237,9 @@ def end_well(cluster, conductors=3, hands=2):
 def test_after_kill_9_all_is_captured_again_and_a_restart_needs_no_time_to_live(cluster):
     victim = cluster.conductor(1)
     before = cluster.begin()
-    mine = {name for name, owner in before.items() if owner == cluster.incarnation(1)}
+    first = cluster.incarnation(1)
+    mine = {name for name, owner in before.items() if owner == first}
+    cluster.begin()
     victim.kill()
     took = cluster.wait_captured(TTL + CLAIM + 5, conductors=2)
     print(f'captured again {took:.1f} s after kill -9, time-to-live {TTL:g} s')
@@ -256,7 +258,9 @@ def test_sigterm_fails_no_call_and_hands_every_console_over(cluster):
     with cluster.load() as failed:
         time.sleep(1)
         before = cluster.begin()
-        mine = [name for name, owner in before.items() if owner == cluster.incarnation(2)]
+        second = cluster.incarnation(2)
+        mine = [name for name, owner in before.items() if owner == second]
+        cluster.begin()
         status = cluster.conductor(2).stop(signal.SIGTERM, timeout=40)
         took = time.monotonic() - cluster.began
         cluster.wait_captured(10, conductors=2)

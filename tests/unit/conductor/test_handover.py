@@ -50,7 +50,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(keyring, register, spawned):
+def rig(keyring, register, spawned, monkeypatch):
+    monkeypatch.setattr(handover, 'TAKEN_WITHIN', 0)
     return Rig(keyring, spawned)
 
 
@@ -253,3 +254,38 @@ def test_many_move_at_once_but_not_all(rig, register, monkeypatch):
     assert rig.give()
     assert 1 < max(most) <= 4
     assert len(rig.told) == 20
+
+
+def test_the_next_node_moves_when_the_next_owner_has_this_one(rig, register, monkeypatch):
+    monkeypatch.setattr(handover, 'TAKEN_WITHIN', 10)
+    monkeypatch.setattr(handover, 'LOOK', 0.002)
+    monkeypatch.setattr(handover, 'AT_ONCE', 1)
+    rig.handover = handover.Handover('a', rig.holdings, manager.close, rig._tell)
+    for number in range(5):
+        rig.holdings.find(register(f'n{number}').uuid)
+    unowned, claimed = [], []
+
+    def tell(incarnation, uuid):
+        unowned.append(sum(row.owner is None for _id, row in nodes.page(0, 10)))
+        claimed.append(nodes.claim(uuid, incarnation, None, nodes.get_by_uuid(uuid).owner_epoch))
+
+    rig.handover._tell = tell
+    assert rig.give()
+    assert unowned == [1] * 5
+    assert None not in claimed
+
+
+def test_one_whose_console_was_open_is_waited_for_until_it_is_open_again(
+    rig, live, spawned, monkeypatch, in_thread
+):
+    monkeypatch.setattr(handover, 'TAKEN_WITHIN', 10)
+    monkeypatch.setattr(handover, 'LOOK', 0.002)
+    open_console(live, spawned)
+    giving = in_thread(rig.give)
+    while not rig.told:
+        threading.Event().wait(0.002)
+    epoch = nodes.claim(live.uuid, 'b', None, nodes.get('n1').owner_epoch)
+    threading.Event().wait(0.05)
+    assert giving.running
+    nodes.set_sol_holder(live.uuid, 'b', epoch, 'b 10.0.0.1:1')
+    assert giving.result()

@@ -36,6 +36,7 @@ def make(keyring, database, drivers, state, monkeypatch, spawned):
         monkeypatch.setattr(service.membership.Observer, '_run', lambda _self: None)
         monkeypatch.setattr(service.revocation.Revocation, '_run', lambda _self: None)
         monkeypatch.setattr(service.lease.Lease, '_run', lambda _self: None)
+        monkeypatch.setattr(service.handover, 'TAKEN_WITHIN', 0)
         monkeypatch.setattr(service.timers.Timers, 'after', lambda *_: None)
         bus = rpc.LocalBus()
         conductor = service.Conductor(
