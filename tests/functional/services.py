@@ -108,12 +108,15 @@ class Service:
 
     def pause(self):
         """Stop it where it is (SIGSTOP): it accepts connections and answers nothing."""
-        for pid in self._family(self._process.pid):
-            os.kill(pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def resume(self):
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number):
         for pid in self._family(self._process.pid):
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def output(self):
         """:returns: str, what the server wrote, for a failed test's message."""

@@ -5,7 +5,6 @@ its owner, nobody fights over one (asked at the simulators, all the time), and w
 meanwhile stays dead.
 """
 
-import collections
 import contextlib
 import itertools
 import os
@@ -16,6 +15,9 @@ import time
 
 import pytest
 
+from obmd.conductor import ownership
+from obmd.conf import CONF
+from obmd.db.conductors import Conductor
 from tests.functional.deployment import BIN
 from tests.functional.deployment import AllInOne
 from tests.functional.deployment import Split
@@ -122,11 +124,19 @@ class Cluster:
         return time.monotonic() - self.began
 
     def wait_balanced(self, conductors=3):
-        """Every conductor has its share."""
+        """Every node is where the ring wants it."""
 
         def balanced():
-            shares = collections.Counter(self.owners().values())
-            return len(shares) == conductors and min(shares.values()) >= NODES / conductors / 2
+            live = self.split.query("SELECT incarnation FROM conductors WHERE state = 'live'")
+            members = [
+                Conductor(incarnation, '', '', ('ipmi',), '') for incarnation in live.splitlines()
+            ]
+            rings = ownership.Rings(members, CONF.conductor.ring_partitions)
+            rows = self.split.query('SELECT uuid, owner FROM nodes').splitlines()
+            return len(members) == conductors and all(
+                rings.propose_for(uuid, '', 'ipmi') == owner
+                for uuid, owner in (row.split('|') for row in rows)
+            )
 
         wait_until(balanced, 30, 'a share for each', 0.2)
         self.wait_captured(20, conductors)
