@@ -3,15 +3,20 @@
 import dataclasses
 import logging
 import threading
+import time
 
 from obmd.common import deadline
 from obmd.common import errors
+from obmd.conductor import routing
 from obmd.conf import CONF
 from obmd.db import nodes
 from obmd.drivers import base
 from obmd.drivers import registry
 
 LOG = logging.getLogger(__name__)
+
+#: seconds that a call waits for a node's next owner, and between two tries
+MOVE_TIMEOUT, MOVE_PAUSE = 10.0, 0.1
 
 
 class StreamSlots:
@@ -90,28 +95,43 @@ def check_capability(node, name):
 
 
 def call(method, node, *args, by_token=True, **kwargs):
-    """Call a method of ConductorAPI about ``node``; once more if the node has moved meanwhile.
+    """Call a method of ConductorAPI about ``node``; again while it moves to another conductor.
 
-    No database connection is held.
+    NotOwner and OwnerGone are raised only before anything was sent to a BMC, so nothing happens
+    twice.  No database connection is held.
 
     :param by_token: the caller's right is the token in ``node``: a new row must have the same.
     :raises: what the conductor says, with the node's name.
     """
+    patience = call_deadline().within(MOVE_TIMEOUT)
     try:
-        try:
-            return method(node, *args, **kwargs)
-        except errors.NotOwner:
-            # raised only before anything was sent to the BMC
-            moved = nodes.get_by_uuid(node.uuid)
-            if moved is None or (by_token and moved.token_id != node.token_id):
-                raise _gone(node, by_token) from None
-            return method(moved, *args, **kwargs)
+        while True:
+            try:
+                return method(node, *args, **kwargs)
+            except errors.NotOwner:
+                if patience.expired:
+                    raise
+                time.sleep(MOVE_PAUSE)
+                node = _again(node, by_token)
+            except routing.OwnerGone:
+                # It may have handed the node over after the row was read.
+                owner, node = node.owner, _again(node, by_token)
+                if node.owner == owner:
+                    raise
     except errors.Unauthorized:
         raise
     except errors.ObmdError as error:
         if error.node is None:
             error.node = node.name
         raise
+
+
+def _again(node, by_token):
+    """:returns: Node as it is now.  :raises: it was deleted, or the caller's right to it ended."""
+    now = nodes.get_by_uuid(node.uuid)
+    if now is None or (by_token and now.token_id != node.token_id):
+        raise _gone(node, by_token) from None
+    return now
 
 
 def _gone(node, by_token):

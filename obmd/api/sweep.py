@@ -1,7 +1,7 @@
 """A sweep: the power of many nodes, one call and one stream a conductor, merged as it comes.
 
 Every name is answered exactly once.  A node that a conductor does not own any more is asked for
-once more at its new owner: reading twice harms nothing.
+at its new owner: reading twice harms nothing.
 """
 
 import json
@@ -11,8 +11,10 @@ import time
 
 from obmd.api import delivery
 from obmd.api import errors as api_errors
+from obmd.api import operations
 from obmd.common import errors
 from obmd.common import threads
+from obmd.conductor import routing
 from obmd.db import nodes
 from obmd.streams import viewer
 
@@ -59,24 +61,35 @@ class Sweep(viewer.LineStream):
     def _run(self, known, unknown):
         try:
             self.fail(unknown, errors.NotFound('there is no such node'))
-            moved = self._round(known)
-            if moved and self.ended is None:
+            patience = self._deadline.within(operations.MOVE_TIMEOUT)
+            moved, dead = self._round(known)
+            moved += dead  # who has just gone may have handed its nodes over
+            while moved and self.ended is None:
+                time.sleep(operations.MOVE_PAUSE)
                 again = nodes.by_names(moved)
                 gone = set(moved) - {node.name for node in again}
                 self.fail(sorted(gone), errors.NotFound('there is no such node'))
-                moved = self._round(again)
-                self.fail(moved, errors.NotOwner('the node is changing its conductor'))
+                moved, _ = self._round(again, last=True)
+                if patience.expired:
+                    break
+            self.fail(moved, errors.NotOwner('the node is changing its conductor'))
         except Exception as error:
             self.fail(list(self._waiting), error)
         finally:
             self.fail(list(self._waiting), errors.Unavailable('its conductor gave no answer'))
             self.finish()
 
-    def _round(self, known):
-        """:returns: list of names whose conductor does not own them any more."""
+    def _round(self, known, last=False):
+        """:param last: those whose owner is dead are answered so.
+
+        :returns: lists of names: whose conductor does not own them any more; whose owner is dead.
+        """
         by_owner, unroutable = self._services.router.split(known)
-        alike = {}
+        alike, dead = {}, []
         for name, error in unroutable.items():
+            if isinstance(error, routing.OwnerGone) and not last:
+                dead.append(name)
+                continue
             alike.setdefault((error.kind, error.reason), (error, []))[1].append(name)
         for error, names in alike.values():
             self.fail(names, error)
@@ -86,7 +99,7 @@ class Sweep(viewer.LineStream):
             threads.spawn(one.run)
         for one in asked:
             one.done.wait(self._deadline.remaining + GRACE)
-        return moved
+        return moved, dead
 
     # -- what the askers use -----------------------------------------------------------------
 

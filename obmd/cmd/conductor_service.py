@@ -1,6 +1,7 @@
 """``obmd-conductor``, put together; imported once the process is patched."""
 
-import sys
+import logging
+import threading
 import urllib.parse
 
 from obmd import version
@@ -17,6 +18,8 @@ from obmd.db import engine
 from obmd.drivers import registry
 from obmd.streams import server
 
+LOG = logging.getLogger(__name__)
+
 
 def serve(args):
     """Run until a signal.  :returns: int, exit status.  :raises Fatal: it cannot start."""
@@ -31,27 +34,75 @@ def serve(args):
     sock = parts.bind(CONF.conductor)
     url = callback_url(parts.url_of(CONF.conductor, sock.getsockname()))
     bus = rpc.Bus(pool=CONF.conductor.rpc_pool)
-    stop = startup.Stop()
-    exits = []
-
-    def lost():
-        print('obmd-conductor: declared dead by others; start it again', file=sys.stderr)
-        exits.append(1)
-        stop.now()
-
-    conductor = service.Conductor(bus, keyring, url, conductors.CONDUCTOR, lost, version.VERSION)
+    conductors_ = _Succession(bus, keyring, url)
     listener = parts.serving.Listener(
-        sock, server.make_app(conductor.tickets), 'streams', tls, CONF.api.max_connections
+        sock, server.make_app(conductors_), 'streams', tls, CONF.api.max_connections
     )
     listener.start()
     try:
-        conductor.start()
-        stop.wait(CONF.conductor.stop_timeout)
+        conductors_.run()
     finally:
-        conductor.stop()
         listener.stop(grace=0.5)
         bus.close()
-    return exits[0] if exits else 0
+    return 0
+
+
+class _Succession:
+    """This process's conductor, and its successor when others have declared it dead."""
+
+    def __init__(self, bus, keyring, url):
+        self._bus = bus
+        self._keyring = keyring
+        self._url = url
+        self._stop = startup.Stop()
+        self._conductor = None
+        self._lost = threading.Event()
+
+    def redeem(self, ticket):
+        """As ``obmd.streams.tickets.Tickets.redeem``."""
+        return self._conductor.tickets.redeem(ticket)
+
+    def run(self):
+        """Until a signal."""
+        self._begin()
+        try:
+            while not self._stop.wanted:
+                self._stop.pause()
+                if self._lost.is_set() and not self._stop.wanted:
+                    LOG.warning('declared dead by others; starting anew')
+                    self._conductor.abandon()
+                    self._begin_again()
+        finally:
+            self._stop.limit(CONF.conductor.handover_timeout + CONF.conductor.stop_timeout)
+            self._conductor.stop()
+            self._stop.limit(0)
+
+    def _begin(self):
+        self._lost.clear()
+        self._conductor = service.Conductor(
+            self._bus,
+            self._keyring,
+            self._url,
+            conductors.CONDUCTOR,
+            self._declared_dead,
+            version.VERSION,
+        )
+        self._conductor.start()
+
+    def _begin_again(self):
+        """Until it succeeds: the database may go as it came."""
+        while not self._stop.wanted:
+            try:
+                self._begin()
+                return
+            except errors.Unavailable as error:
+                LOG.warning('cannot start anew: %s', error.reason)
+                self._conductor.abandon()
+                self._stop.rest(CONF.conductor.heartbeat_interval)
+
+    def _declared_dead(self):
+        self._lost.set()
+        self._stop.wake()
 
 
 def callback_url(own):

@@ -96,6 +96,7 @@ class Stop:
 
     def __init__(self):
         self._event = threading.Event()
+        self._attention = threading.Event()
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[0], False)
         os.set_blocking(self._pipe[1], False)
@@ -113,7 +114,7 @@ class Stop:
             select.select([self._pipe[0]], [], [])
             received = os.read(self._pipe[0], 64)
             if any(number in (signal.SIGTERM, signal.SIGINT) for number in received):
-                self._event.set()
+                self.now()
 
     @property
     def wanted(self):
@@ -123,13 +124,28 @@ class Stop:
     def now(self):
         """Stop as if a signal had come."""
         self._event.set()
+        self.wake()
+
+    def wake(self):
+        """Make ``pause`` return."""
+        self._attention.set()
+
+    def pause(self):
+        """Block until it is time to stop or somebody wakes us."""
+        self._attention.wait()
+        self._attention.clear()
+
+    def rest(self, seconds):
+        """Block for ``seconds`` or until it is time to stop."""
+        self._event.wait(seconds)
 
     def wait(self, limit):
-        """Block until it is time to stop.
-
-        :param limit: seconds that stopping may take; a process that hangs is ended by an alarm.
-        """
+        """Block until it is time to stop.  :param limit: as of :meth:`limit`."""
         self._event.wait()
+        self.limit(limit)
+
+    def limit(self, limit):
+        """:param limit: seconds that stopping may take; what hangs is then ended by an alarm."""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, limit + LAST_RESORT)
 

@@ -216,6 +216,9 @@ class Console:
         return attempt
 
     def _is_closed(self):
+        going = self._live.going
+        if going is not None:
+            return errors.from_wire(going.to_wire())
         return errors.Unavailable('the console is closing', self._live.name, 1)
 
     def _open(self, attempt):

@@ -33,7 +33,11 @@ class Holdings:
         self._lock = threading.Lock()
         self._unreadable = set()
         self._doubtful = set()
+        self._leaving = set()
         self._closed = False
+        #: the rings as of the last look; who is asked for a node that nobody owns claims it only
+        #: if they say so, else it would go back and forth
+        self.rings = None
 
     def __len__(self):
         return len(self._lives)
@@ -60,10 +64,14 @@ class Holdings:
         """
         live = self._lives.get(uuid)
         if live is not None:
+            if uuid in self._leaving:
+                raise errors.NotOwner('the node moves to another conductor', live.name)
             return live
         row = nodes.get_by_uuid(uuid)
         if row is None or row.owner not in (None, self._incarnation):
             raise errors.NotOwner('this conductor does not own the node', row and row.name)
+        if row.owner is None and not self.is_mine(row):
+            raise errors.NotOwner('another conductor should own the node', row.name)
         live = self.claim(row)
         if live is None:
             raise errors.NotOwner('another conductor was faster to claim the node', row.name)
@@ -102,10 +110,10 @@ class Holdings:
         try:
             return nodes.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
         except errors.Unavailable:
-            self._doubtful.add(row.uuid)  # it may have been committed: seen at the next look
+            self.doubt(row.uuid)  # it may have been committed: seen at the next look
             raise
 
-    def claim_due(self, group, drivers, dead, rings):
+    def claim_due(self, group, drivers, dead):
         """Claim what nobody owns, or a dead conductor did, and the ring gives to us.
 
         :param dead: incarnations of the dead conductors.
@@ -117,7 +125,7 @@ class Holdings:
             for row in rows:
                 # A slice at a time: SQLite and the ring do not yield by themselves.
                 time.sleep(0)
-                if rings.propose(row) == self._incarnation:
+                if self.is_mine(row):
                     new = self._try_claim(row)
                     if new is not None:
                         claimed.append(new)
@@ -125,10 +133,37 @@ class Holdings:
                 return claimed
             after_id = rows[-1].id
 
+    def is_mine(self, row):
+        """Whether the ring gives the node of ``row`` to this conductor."""
+        return self._is_mine(row.uuid, row.conductor_group, row.driver)
+
+    def is_misplaced(self, live):
+        """Whether the ring gives a node that was claimed to another."""
+        return not self._is_mine(live.uuid, live.conductor_group, live.driver_name)
+
+    def _is_mine(self, uuid, group, driver):
+        return (
+            self.rings is not None
+            and self.rings.propose_for(uuid, group, driver) == self._incarnation
+        )
+
+    def leave(self, uuid):
+        """Answer no call for the node any more: it moves.  ``drop`` ends this."""
+        self._leaving.add(uuid)
+
+    def is_leaving(self, uuid):
+        return uuid in self._leaving
+
     def drop(self, uuid):
         """Forget a node.  :returns: LiveNode or None; closing it is the caller's."""
         with self._lock:
-            return self._lives.pop(uuid, None)
+            live = self._lives.pop(uuid, None)
+            self._leaving.discard(uuid)
+        return live
+
+    def doubt(self, uuid):
+        """Whether the node is ours is seen in its row at the next look."""
+        self._doubtful.add(uuid)
 
     def _settle_doubts(self):
         """Serve what a claim took whose answer was lost.  :returns: as ``claim_due``."""

@@ -33,12 +33,16 @@ class Manager:
     :param revocation: :class:`obmd.conductor.revocation.Revocation`.
     :param tickets: :class:`obmd.streams.tickets.Tickets`.
     :param callback_url: str, under which the tickets' streams are served.
+    :param lease: :class:`obmd.conductor.lease.Lease`.
+    :param refresh: looks at the conductors now, if that was not done just before.
     """
 
     target = oslo_messaging.Target(version='1.0')
 
-    def __init__(self, incarnation, holdings, revocation, tickets, callback_url):
+    def __init__(self, incarnation, holdings, revocation, tickets, callback_url, lease, refresh):
         self._incarnation = incarnation
+        self._lease = lease
+        self._refresh = refresh
         self._holdings = holdings
         self._revocation = revocation
         self._tickets = tickets
@@ -146,6 +150,8 @@ class Manager:
     @rpc.answers
     def node_changed(self, _context, node):
         if self._holdings.get(node) is None and self._stopping is None:
+            self._lease.require()
+            self._refresh()  # whom the ring gives it to may have changed just before
             self._holdings.find(node)
 
     @rpc.answers
@@ -158,13 +164,15 @@ class Manager:
         live = self._holdings.drop(uuid)
         if live is not None:
             LOG.info('%s: deleted', live.name)
-            threads.spawn(close, live, 'the node was deleted')
+            gone = errors.NotFound('the node was deleted', live.name)
+            threads.spawn(close, live, gone, gone.reason)
 
     # -- checks -----------------------------------------------------------------------------
 
     def _require_self(self, incarnation):
         if self._stopping is not None:
             raise errors.from_wire(self._stopping.to_wire())
+        self._lease.require()
         if incarnation != self._incarnation:
             raise errors.NotOwner('the call was meant for an earlier start of this conductor')
 
@@ -204,11 +212,14 @@ class Manager:
         }
 
 
-def close(live, reason, deadline=None, deactivate=True):
-    """Give back all that is held for a node: viewers, SOL, the BMC's session."""
+def close(live, error, reason, deadline=None, deactivate=True):
+    """Give back all that is held for a node: viewers, SOL, the BMC's session.
+
+    :param error: what those get who wait for the BMC.  :param reason: str, for the log.
+    """
     deadline = deadline or Deadline(CONF.conductor.stop_timeout)
     live.drop_target()
-    live.abort(errors.Unavailable(reason, live.name, 1))
+    live.abort(error)
     live.console.close(deadline, reason, deactivate)
     live.driver.close(deadline)
 

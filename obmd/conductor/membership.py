@@ -37,7 +37,7 @@ class Watch:
         if self._last is not None and now - self._last > self._pause:
             self._seen.clear()
         self._last = now
-        rows = [row for row in rows if row.state == 'live']
+        rows = [row for row in rows if row.state in conductors.ALIVE]
         seen = {}
         for row in rows:
             beat, since = self._seen.get(row.incarnation, (None, now))
@@ -82,11 +82,13 @@ class Heartbeat:
     """Renews one conductor's row.
 
     :param conductor: the row as registered.
+    :param lease: :class:`obmd.conductor.lease.Lease`, told of each renewal.
     :param on_lost: called once when the row was declared dead by others.
     """
 
-    def __init__(self, conductor, interval, on_lost, clock=time.monotonic):
+    def __init__(self, conductor, interval, lease, on_lost, clock=time.monotonic):
         self._conductor = conductor
+        self._lease = lease
         self._interval = interval
         self._on_lost = on_lost
         self._clock = clock
@@ -97,9 +99,10 @@ class Heartbeat:
         self.renewed_at = None
 
     def start(self):
-        sent = self._clock()
+        sent, asked = self._clock(), self._lease.now()
         conductors.register(self._conductor)
         self.renewed_at = self._steady_since = sent
+        self._lease.renewed(asked)
         threads.spawn(self._run)
 
     def stop(self):
@@ -115,7 +118,7 @@ class Heartbeat:
 
     def renew(self):
         """One renewal.  :returns: False when the row is no longer ours to renew."""
-        sent = self._clock()
+        sent, asked = self._clock(), self._lease.now()
         if not self.steady_for:
             self._steady_since = None
         self._beat += 1
@@ -124,16 +127,20 @@ class Heartbeat:
         except BaseException:
             self._steady_since = None
             raise
-        if mine:
+        if not mine:
+            self._lease.revoke()
+        else:
             self.renewed_at = sent
+            self._lease.renewed(asked)
             self._steady_since = self._steady_since or sent
         return mine
 
     def _run(self):
         while not self._stopped.wait(self._interval):
             try:
-                if not self.renew() and not self._stopped.is_set():
-                    self._on_lost()
+                if not self.renew():
+                    if not self._stopped.is_set():
+                        self._on_lost()
                     return
             except errors.ObmdError as error:
                 LOG.warning('the heartbeat cannot be written: %s', error.reason)

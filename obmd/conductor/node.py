@@ -31,12 +31,15 @@ class LiveNode:
     :ivar token_id: str or None, the node's token when it was claimed.
     :param driver: an instance of the node's driver.
     :param make_console: called with this node, gives its :class:`obmd.conductor.console.Console`.
+    :ivar going: ObmdError or None, why nothing is asked of the BMC any more.
     :param incarnation: of this conductor's start; with ``epoch`` it guards every write to the row.
     """
 
     def __init__(self, row, driver, incarnation, epoch, make_console, clock=time.monotonic):
         self.name = row.name
         self.uuid = row.uuid
+        self.conductor_group = row.conductor_group
+        self.driver_name = row.driver
         self.epoch = epoch
         self.incarnation = incarnation
         self.driver = driver
@@ -46,7 +49,7 @@ class LiveNode:
         self._capabilities = base.capabilities(type(driver))
         self._refused = row.credentials_refused
         self._refusal_recorded = True
-        self._going = None
+        self.going = None
         self._waiting = 0
         self._waiting_since = None
         self._clock = clock
@@ -108,16 +111,23 @@ class LiveNode:
         except errors.ObmdError as error:
             LOG.warning('%s: its refusal is not in the row yet: %s', self.name, error.reason)
 
+    def settle(self, deadline):
+        """Let in no write any more and wait until the one that runs has ended.
+
+        :returns: bool, whether it has, within ``deadline``.
+        """
+        return self._writes.finish(deadline)
+
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""
-        self._going = error
+        self.going = error
         self.driver.abort(error)
 
     @contextlib.contextmanager
     def bmc(self):
         """The driver, behind the gate."""
-        if self._going is not None:
-            raise errors.from_wire(self._going.to_wire())
+        if self.going is not None:
+            raise errors.from_wire(self.going.to_wire())
         self.check_gate()
         try:
             yield self.driver

@@ -107,6 +107,26 @@ class _Batch:
         return self._value
 
 
+class _Turn:
+    """One who waits for the node; ``came`` is changed under the queue's lock."""
+
+    def __init__(self):
+        self.came = False
+        self._event = threading.Event()
+
+    def come(self):
+        self.came = True
+        self.wake()
+
+    def wake(self):
+        self._event.set()
+
+    def wait(self, seconds):
+        """:returns: bool, whether the turn has come."""
+        self._event.wait(seconds)
+        return self.came
+
+
 class Writes:
     """The writes to one node, one at a time, in the order in which they came.
 
@@ -122,6 +142,7 @@ class Writes:
         self._queue = collections.deque()
         self._running = None
         self._silent_at = None
+        self._moving = False
 
     @contextlib.contextmanager
     def turn(self, purpose, deadline):
@@ -129,6 +150,7 @@ class Writes:
 
         :param purpose: str, what runs, for those who find the node busy.
         :raises NodeBusy: too many wait, or the turn did not come within ``deadline``.
+        :raises NotOwner: the node moves to another conductor.
         :raises BmcSilent: while this one waited, the BMC did not answer another; it is not asked
             in turn, so that a silent BMC costs all who wait one deadline and not one each.
         """
@@ -152,37 +174,61 @@ class Writes:
             self._silent_at = self._clock()
             raise
 
+    def finish(self, deadline):
+        """The node moves: let nobody write any more, and wait until the write that runs has ended.
+
+        Those who wait get NotOwner: nothing of theirs was sent, so they ask the next owner.
+
+        :returns: bool, whether it has ended within ``deadline``; if not, writes go on as before.
+        """
+        last = _Turn()
+        with self._lock:
+            self._moving = True
+            waiting, self._queue = self._queue, collections.deque()
+            if self._held:
+                self._queue.append(last)
+            else:
+                last.come()
+        for turn in waiting:
+            turn.wake()
+        last.wait(deadline.remaining)
+        if not self._withdraw(last):
+            self._moving = False
+        return last.came
+
     def _wait_for_turn(self, deadline):
         with self._lock:
+            if self._moving:
+                raise self._moved()
             if not self._held:
                 self._held = True
                 return
             if len(self._queue) >= self._limit:
                 raise self._busy()
-            turn = threading.Event()
+            turn = _Turn()
             self._queue.append(turn)
-        mine = False
         try:
-            mine = turn.wait(deadline.remaining)
+            turn.wait(deadline.remaining)
         finally:
-            if not mine:
-                self._withdraw(turn)
-        if not mine:
-            raise self._busy()
+            if not self._withdraw(turn):
+                raise self._moved() if self._moving else self._busy()
 
     def _withdraw(self, turn):
+        """:returns: bool, whether the turn has come, be it in the moment of giving up."""
         with self._lock:
             if turn in self._queue:
                 self._queue.remove(turn)
-                return
-        self._pass_on()  # the turn came in the moment of giving up
+            return turn.came
 
     def _pass_on(self):
         with self._lock:
             if self._queue:
-                self._queue.popleft().set()
+                self._queue.popleft().come()
             else:
                 self._held = False
+
+    def _moved(self):
+        return errors.NotOwner('the node moves to another conductor', self._node_name)
 
     def _busy(self):
         running = self._running

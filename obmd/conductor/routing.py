@@ -13,6 +13,10 @@ LOG = logging.getLogger(__name__)
 FRESH = 0.2
 
 
+class OwnerGone(errors.Unavailable):
+    """The owner in the row is not live; nothing was sent.  The row may say another by now."""
+
+
 class Router:
     """The API's view of the conductors; fed by an Observer (``look``).
 
@@ -58,14 +62,16 @@ class Router:
         """The conductor to call for ``node``: its owner, or for an unowned node the one that the
         ring proposes, which claims it when called.
 
-        :raises Unavailable: neither lives.
+        :raises OwnerGone: the owner does not live.
+        :raises Unavailable: nobody lives who should own it.
         """
         found = self._find(node)
-        if found is None and self.refresh is not None:
-            self._look_again()
+        if found is None:
+            self.look_again()
             found = self._find(node)
         if found is None:
-            raise errors.Unavailable(self._why(node), node.name, self._retry_after)
+            kind = OwnerGone if node.owner else errors.Unavailable
+            raise kind(self._why(node), node.name, self._retry_after)
         return found
 
     def _find(self, node):
@@ -73,8 +79,10 @@ class Router:
             return self._live.get(node.owner)
         return self._live.get(self._rings.propose(node))
 
-    def _look_again(self):
-        """One look for all who miss an owner at the same time."""
+    def look_again(self):
+        """One look for all who find an owner missing or moved at the same time."""
+        if self.refresh is None:
+            return
         with self._looking:
             if self._clock() - self._looked_at < FRESH:
                 return

@@ -114,7 +114,11 @@ class ConductorAPI:
             'id': secrets.new_id(),
             'timeout': deadline.remaining,
         }
-        return self._client.call(conductor.host, method, deadline.remaining, call=call, **args)
+        try:
+            return self._client.call(conductor.host, method, deadline.remaining, call=call, **args)
+        except errors.NotOwner:
+            self._router.look_again()  # who should own it may be new here
+            raise
 
     def _tell(self, node, method, **args):
         for conductor in self._router.may_hold(node):

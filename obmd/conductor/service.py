@@ -4,9 +4,8 @@
 logins, rows), so that another can go on at once.
 """
 
-import fcntl
+import dataclasses
 import logging
-import os
 import threading
 import time
 
@@ -17,9 +16,13 @@ from obmd.common import timers
 from obmd.common.deadline import Deadline
 from obmd.conductor import console
 from obmd.conductor import console_log
+from obmd.conductor import handover
 from obmd.conductor import holdings
+from obmd.conductor import home
+from obmd.conductor import lease
 from obmd.conductor import manager
 from obmd.conductor import membership
+from obmd.conductor import neighbours
 from obmd.conductor import ownership
 from obmd.conductor import power
 from obmd.conductor import revocation
@@ -27,16 +30,20 @@ from obmd.conductor import rpcapi
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.drivers import gate
 from obmd.drivers import registry
 from obmd.streams import tickets
 
 LOG = logging.getLogger(__name__)
 
-#: file in state_path that a running conductor holds locked
-LOCK_FILE = 'conductor.lock'
 #: seconds that a start waits for its first claims; thousands of nodes, and the consoles that open
 #: with them, take longer, and then it serves meanwhile
 FIRST_LOOK = 0.5
+#: seconds within which a look at the conductors is not repeated
+REFRESH = 0.2
+#: seconds for which calls are answered after the last node was handed over: they were sent to
+#: this conductor just before, and are told to go to the next
+LINGER = 0.5
 
 
 class Conductor:
@@ -60,7 +67,10 @@ class Conductor:
             version=version,
             started_at=time.time(),
         )
+        interval, ttl = options.heartbeat_interval, options.heartbeat_ttl
         self._bus = bus
+        self._client = bus.client(rpcapi.TOPIC, rpcapi.VERSION)
+        self._lease = lease.Lease(ttl)
         self._timers = timers.Timers()
         self._log = console_log.ConsoleLog(CONF.console.log_dir) if CONF.console.log_dir else None
         self.tickets = tickets.Tickets(CONF.console.ticket_ttl)
@@ -74,33 +84,51 @@ class Conductor:
             self._forget,
         )
         self.manager = manager.Manager(
-            self.row.incarnation, self._holdings, self._revocation, self.tickets, callback_url
+            self.row.incarnation,
+            self._holdings,
+            self._revocation,
+            self.tickets,
+            callback_url,
+            self._lease,
+            self._refresh,
         )
-        interval, ttl = options.heartbeat_interval, options.heartbeat_ttl
-        self._heartbeat = membership.Heartbeat(self.row, interval, on_lost)
+        self._on_lost = on_lost
+        self._heartbeat = None
         self._observer = membership.Observer(interval, ttl, self._look)
-        self._lock_file = None
+        self._handover = handover.Handover(
+            self.row.incarnation, self._holdings, manager.close, self._tell_owner
+        )
+        self._home = home.Home(CONF.state_path, self.row.host)
         self._claiming = threading.Lock()
         self._stopping = False
         self._stop_serving = None
         self._forgotten = set()
         self._rings = None
+        self._unbalanced = False
+        self._balancing = threading.Lock()
+        self._hosts = {}
+        self._looked_at = float('-inf')
 
     # -- start ----------------------------------------------------------------------------------
 
     def start(self):
         """Register, answer calls, claim.
 
-        :raises Fatal: another conductor runs with this state_path; options that cannot be.
+        :raises Fatal: another conductor runs with this state_path, has this host name, or is an
+            all-in-one; options that cannot be.
         :raises Unavailable: the database or the broker is not there.
         """
         if CONF.conductor.heartbeat_ttl < 2 * CONF.conductor.heartbeat_interval:
             raise errors.Fatal('[conductor] heartbeat_ttl must be twice heartbeat_interval or more')
-        self._take_lock()
-        self._bury_predecessors()
+        self.row = dataclasses.replace(self.row, home=self._home.take())
+        others = neighbours.Neighbours(self.row, CONF.conductor.heartbeat_ttl)
+        others.make_room()
+        self._remember_forgotten()
         if self._log is not None:
             self._log.start()
-        self._heartbeat.start()
+        gate.close_by(self._lease.allows)
+        self._lease.start()
+        self._register(others)
         self._stop_serving = self._bus.serve(rpcapi.TOPIC, self.row.host, self.manager)
         claimed = threading.Event()
         threads.spawn(self._first_look, claimed)
@@ -108,6 +136,16 @@ class Conductor:
         self._observer.start()
         self._revocation.start()
         self._forget_late_tickets()
+
+    def _register(self, others):
+        interval = CONF.conductor.heartbeat_interval
+        self._heartbeat = membership.Heartbeat(self.row, interval, self._lease, self._on_lost)
+        self._heartbeat.start()
+        try:
+            others.check()
+        except errors.ObmdError:
+            conductors.remove(self.row.incarnation)
+            raise
 
     def _first_look(self, claimed):
         try:
@@ -118,57 +156,69 @@ class Conductor:
         finally:
             claimed.set()
 
-    def _take_lock(self):
-        path = os.path.join(CONF.state_path, LOCK_FILE)
-        try:
-            os.makedirs(CONF.state_path, mode=0o700, exist_ok=True)
-            self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise errors.Fatal(f'state_path cannot be used: {path}: {error.strerror}') from None
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.Fatal(f'another conductor is running with {path} locked') from None
-
-    def _bury_predecessors(self):
-        """Holding the lock, a live row of this host is our own dead predecessor's."""
-        # Owners whose rows were removed: looked for here only, it reads a whole index.  Before
-        # the rows: a conductor that starts meanwhile has its row before it owns anything.
+    def _remember_forgotten(self):
+        """Owners whose rows were removed: looked for here only, it reads a whole index."""
+        # Before the rows: a conductor that starts meanwhile has its row before it owns anything.
         owners = nodes.owners()
-        rows = conductors.all()
-        for row in rows:
-            if row.host == self.row.host:
-                conductors.mark_dead(row.incarnation)
-        self._forgotten = owners - {row.incarnation for row in rows}
+        self._forgotten = owners - {row.incarnation for row in conductors.all()}
 
     # -- what goes on -----------------------------------------------------------------------------
 
     def _look(self, live, rows):
         """After each look at the conductors: bury the dead, claim what is due."""
-        if self._stopping or not self._claiming.acquire(blocking=False):
+        self._hosts = {conductor.incarnation: conductor.host for conductor in live}
+        self._looked_at = time.monotonic()
+        if self._stopping:
+            return
+        # At once, whoever else is claiming: what is told to come to us now must be seen as ours.
+        rings = ownership.Rings(live, CONF.conductor.ring_partitions)
+        if rings != self._rings:  # the points of a ring are worth keeping
+            self._rings = self._holdings.rings = rings
+            self._unbalanced = True
+        if self._lease.state != lease.FRESH or not self._claiming.acquire(blocking=False):
             return
         try:
             dead = {row.incarnation for row in rows if row.state == conductors.DEAD}
             if self._may_bury():
                 dead |= self._bury(live, rows)
-            rings = ownership.Rings(live, CONF.conductor.ring_partitions)
-            if rings != self._rings:  # the points of a ring are worth keeping
-                self._rings = rings
             self._holdings.claim_due(
-                self.row.conductor_group, self.row.drivers, dead | self._forgotten, self._rings
+                self.row.conductor_group, self.row.drivers, dead | self._forgotten
             )
+            if self._unbalanced:
+                self._unbalanced = False
+                threads.spawn(self._rebalance)
             for incarnation in dead:
                 if not nodes.owns_any(incarnation):
                     conductors.remove(incarnation)
         finally:
             self._claiming.release()
 
+    def _rebalance(self):
+        """Hand over what the rings give to others; again later if some of it was busy."""
+        if not self._balancing.acquire(blocking=False):
+            self._unbalanced = True
+            return
+        try:
+            if not self._handover.give(self._rings):
+                self._unbalanced = True
+        finally:
+            self._balancing.release()
+
+    def _tell_owner(self, incarnation, uuid):
+        host = self._hosts.get(incarnation)
+        if host is not None:
+            self._client.tell(host, 'node_changed', node=uuid)
+
+    def _refresh(self):
+        if time.monotonic() - self._looked_at > REFRESH:
+            self._observer.look()
+
     def _bury(self, live, rows):
         """:returns: set of the incarnations whose beat has stood still for too long."""
         living = {conductor.incarnation for conductor in live}
         buried = set()
         for row in rows:
-            still = row.state == conductors.LIVE and row.incarnation not in living
+            still = row.state in conductors.ALIVE and row.incarnation not in living
             if still and conductors.mark_dead(row.incarnation, row.beat):
                 LOG.warning('conductor %s on %s is dead', row.incarnation, row.host)
                 buried.add(row.incarnation)
@@ -183,6 +233,8 @@ class Conductor:
 
     def _settle(self, live):
         live.console.start()
+        if self._holdings.is_misplaced(live):
+            self._unbalanced = True  # the rings have changed while it was claimed
         if live.target is not None:
             threads.spawn(power.carry_on, live)
 
@@ -196,38 +248,100 @@ class Conductor:
         if not self._stopping:
             self._timers.after(CONF.console.ticket_ttl, self._forget_late_tickets)
 
-    # -- stop -----------------------------------------------------------------------------------
+    # -- the end --------------------------------------------------------------------------------
 
     def stop(self):
-        """Give everything back within ``[conductor] stop_timeout``."""
-        deadline = Deadline(CONF.conductor.stop_timeout)
+        """Hand over to the others, then give everything back.
+
+        Calls for what has not moved yet are answered until it has.  Takes at most ``[conductor]
+        handover_timeout`` (only if there are others) and ``stop_timeout``.
+        """
         self._stopping = True
-        self.manager.stop(errors.Unavailable('obmd is stopping', retry_after=5))
-        self._observer.stop()
-        self._revocation.stop()
         self._holdings.close()
-        if self._claiming.acquire(timeout=deadline.remaining / 2):
+        if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
-        self._close_all(deadline)
-        self._heartbeat.stop()
+        others = self._give_away(Deadline(CONF.conductor.handover_timeout))
+        deadline = Deadline(CONF.conductor.stop_timeout)
+        self.manager.stop(_gone(others))
+        self._quit(deadline, deactivate=True)
         try:
             nodes.release_all(self.row.incarnation)
             conductors.remove(self.row.incarnation)
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)
+        if others:
+            _linger(deadline)
+        self._end(deadline)
+
+    def abandon(self):
+        """Others have declared this start dead: let go of everything and touch nothing.
+
+        No SOL is deactivated and no row is written: both are the next owners'.  Viewers are sent
+        on.
+        """
+        deadline = Deadline(CONF.conductor.stop_timeout)
+        self._stopping = True
+        self._holdings.close()
+        self.manager.stop(_gone(True))
+        self._quit(deadline, deactivate=False)
+        self._end(deadline)
+
+    def _give_away(self, deadline):
+        """Move all nodes to the other conductors.  :returns: bool, whether there are any."""
+        me = self.row.incarnation
+        if not self._hosts.keys() - {me}:
+            return False
+        try:
+            if not conductors.set_state(me, conductors.LEAVING):
+                return False
+            rows = [row for row in conductors.all() if row.incarnation in self._hosts]
+        except errors.ObmdError as error:
+            LOG.warning('nodes are not handed over: %s', error.reason)
+            return False
+        rings = self._holdings.rings = ownership.Rings(rows, CONF.conductor.ring_partitions)
+        if self._balancing.acquire(timeout=deadline.remaining):
+            self._balancing.release()
+        self._handover.give(rings, deadline.remaining)
+        return True
+
+    def _quit(self, deadline, deactivate):
+        self._observer.stop()
+        self._revocation.stop()
+        self._close_all(deadline, deactivate)
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+
+    def _end(self, deadline):
+        self._lease.stop()
         if self._stop_serving is not None:
-            self._stop_serving()
+            self._stop_serving_within(deadline)
         if self._log is not None:
             self._log.stop(deadline)
+        self._home.leave()
 
-    def _close_all(self, deadline):
+    def _stop_serving_within(self, deadline):
+        """A broker that hangs holds nobody."""
+        done = threading.Event()
+
+        def stop():
+            try:
+                self._stop_serving()
+            finally:
+                done.set()
+
+        threads.spawn(stop)
+        if not done.wait(max(0.5, deadline.remaining)):
+            LOG.warning('the broker was not told that this conductor has stopped')
+
+    def _close_all(self, deadline, deactivate):
         """Close all nodes at once; a BMC that is silent delays no other."""
         lives = list(self._holdings)
         done = threading.Semaphore(0)
+        gone = errors.Unavailable('obmd is stopping', retry_after=5)
 
         def close(live):
             try:
-                manager.close(live, 'obmd is stopping', deadline)
+                manager.close(live, gone, gone.reason, deadline, deactivate)
             finally:
                 done.release()
 
@@ -237,3 +351,14 @@ class Conductor:
             if not done.acquire(timeout=max(0.01, deadline.remaining)):
                 LOG.warning('some BMCs did not end their session in time')
                 break
+
+
+def _linger(deadline):
+    time.sleep(min(LINGER, deadline.remaining))
+
+
+def _gone(others):
+    """:returns: what those get who call a conductor that has stopped.  :param others: bool."""
+    if others:
+        return errors.NotOwner('this conductor has given its nodes to others')
+    return errors.Unavailable('obmd is stopping', retry_after=5)

@@ -93,4 +93,12 @@ OPTIONS = [
         min=0.5,
         help='Seconds a conductor takes at most to end SOL sessions and log out at SIGTERM.',
     ),
+    cfg.FloatOpt(
+        'handover_timeout',
+        default=30.0,
+        min=0,
+        help='Seconds before that in which a conductor hands its nodes over to others of its '
+        'group, if there are any. What it could not hand over they take when it has gone. '
+        "Systemd's TimeoutStopSec must be longer than both together.",
+    ),
 ]

@@ -13,7 +13,9 @@ from obmd.db import models
 
 _TABLE = models.Conductor.__table__
 
-LIVE, DEAD = 'live', 'dead'
+LIVE, LEAVING, DEAD = 'live', 'leaving', 'dead'
+#: states of a conductor that renews its row; a leaving one gives its nodes away
+ALIVE = (LIVE, LEAVING)
 CONDUCTOR, ALL_IN_ONE = 'conductor', 'all_in_one'
 
 
@@ -25,6 +27,8 @@ class Conductor:
     :ivar drivers: tuple of str, the types of node that it serves.
     :ivar key_ids: tuple of str, the keys that it can open.
     :ivar started_at: float, wall time for a person to read.
+    :ivar home: str, the same at each start with one state folder on one machine under one host
+        name; ``''``: unknown.
     """
 
     incarnation: str
@@ -38,6 +42,7 @@ class Conductor:
     key_ids: tuple = ()
     version: str = ''
     started_at: float = 0.0
+    home: str = ''
 
 
 _FIELDS = [field.name for field in dataclasses.fields(Conductor)]
@@ -65,7 +70,7 @@ def beat(incarnation, beat):
 
     Not retried: the caller's lease counts from before the attempt, and the next is due anyway.
     """
-    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state == LIVE]
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
     with engine.writer() as session:
         statement = sa.update(_TABLE).where(*where).values(beat=beat)
         return bool(session.execute(statement).rowcount)
@@ -85,11 +90,23 @@ def mark_dead(incarnation, beat=None):
     :param beat: int, the beat that was seen standing still: only if it still does.
     :returns: bool, whether it was live (and at ``beat``).
     """
-    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state == LIVE]
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
     if beat is not None:
         where.append(_TABLE.c.beat == beat)
     with engine.writer() as session:
         statement = sa.update(_TABLE).where(*where).values(state=DEAD)
+        return bool(session.execute(statement).rowcount)
+
+
+@engine.retried
+def set_state(incarnation, state):
+    """Let a conductor leave, or stay after all.
+
+    :param state: LIVE or LEAVING.  :returns: bool, whether it renews its row.
+    """
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
+    with engine.writer() as session:
+        statement = sa.update(_TABLE).where(*where).values(state=state)
         return bool(session.execute(statement).rowcount)
 
 

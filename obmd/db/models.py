@@ -87,3 +87,4 @@ class Conductor(Base):
     key_ids = sa.Column(sa.JSON, nullable=False)
     version = sa.Column(sa.String(64), nullable=False)
     started_at = sa.Column(sa.Double, nullable=False)
+    home = sa.Column(sa.String(32), nullable=False, default='')

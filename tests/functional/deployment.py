@@ -371,10 +371,23 @@ class Split(Deployment):
     :param conductors: int.  :param workers: processes of the API.
     :param proxy: bool, whether there is a second API that passes consoles on itself.
     :param config: dict section -> option -> value, for all services, above :data:`SHORT`.
+    :param links: dict of conductor's name -> (port of the broker, port of the database) that it
+        uses instead of theirs.
     """
 
-    def __init__(self, rabbitmq, postgresql, conductors=2, workers=2, proxy=False, config=None):
+    def __init__(
+        self,
+        rabbitmq,
+        postgresql,
+        conductors=2,
+        workers=2,
+        proxy=False,
+        config=None,
+        links=None,
+    ):
         super().__init__()
+        self._links = links or {}
+        self._ports = rabbitmq.port, postgresql.port
         self.database = f'split_{secrets.token_hex(4)}'
         self.postgresql = postgresql
         self.port = free_port()
@@ -504,8 +517,18 @@ class Split(Deployment):
                 'public_key_file': os.path.join(self._folder('api'), 'conductor.pub'),
             },
         }
-        path = write_config(self.config_of(name), SHORT, self._common, own, self._config)
+        link = self._link(name)
+        path = write_config(self.config_of(name), SHORT, self._common, link, own, self._config)
         return Process(['obmd-conductor', '--config-file', path], self.folder, name)
+
+    def _link(self, name):
+        if name not in self._links:
+            return {}
+        (broker, database), common = self._links[name], self._common
+        url = common['DEFAULT']['transport_url'].replace(f':{self._ports[0]}/', f':{broker}/')
+        connection = common['database']['connection']
+        connection = connection.replace(f':{self._ports[1]}/', f':{database}/')
+        return {'DEFAULT': {'transport_url': url}, 'database': {'connection': connection}}
 
     def _api_config(self, name, workers, port, **options):
         folder = self._folder('api')

@@ -12,6 +12,7 @@ import weakref
 from obmd.common import errors
 from obmd.common import threads
 from obmd.conf import CONF
+from obmd.drivers import gate
 from obmd.drivers.ipmi import reactor as reactor_module
 from obmd.drivers.ipmi.admission import Admission
 from obmd.drivers.ipmi.session import Rmcp
@@ -114,6 +115,8 @@ class Bmc:
         session = self._session
         if session is None or self._turn.taken or self._pace() > 0:
             return False
+        if not gate.allows(upkeep=True):
+            return False
         self._turn.taken = True
 
         def answered(response):
@@ -128,7 +131,7 @@ class Bmc:
             on_answer(None)
 
         timer = self.reactor.call_later(timeout, expired)
-        session.request(netfn, command, data, answered)
+        session.request(netfn, command, data, answered, upkeep=True)
         return True
 
     def reopen(self):
@@ -159,6 +162,8 @@ class Bmc:
         """One command, on the held session and, if that is silent, once more on a new one."""
         held = self._session is not None and idempotent
         while True:
+            if not gate.allows():
+                raise self.account.error(errors.Unavailable, 'it may not be asked now')
             session = self.session(deadline)
             self._take_turn(deadline)
             try:
@@ -173,7 +178,8 @@ class Bmc:
                 response = self._ask(session, netfn, command, data, patience, idempotent)
                 if response is not None:
                     return _answer(response, session)
-                if patience >= PROOF and session.heard_at <= session.sent_at:
+                silent = patience >= PROOF and session.heard_at <= session.sent_at
+                if silent and gate.allows():  # else it may not even have been asked
                     self.drop(session, self.account.silent())
             finally:
                 self._turn.release()

@@ -22,6 +22,8 @@ from eventlet import hubs
 from eventlet import patcher
 from eventlet.support import greenlets
 
+from obmd.drivers import gate
+
 # of an unpatched module: these sockets are read when the hub says so and never waited for
 _plain = patcher.original('socket')
 
@@ -99,8 +101,13 @@ class Port:
         self.socket.bind(('', 0))
         self.number = self.socket.getsockname()[1]
 
-    def send(self, packet, peer):
-        """A packet that the kernel does not take is as good as lost on the way."""
+    def send(self, packet, peer, upkeep=False):
+        """The one function that writes to a BMC.
+
+        A packet that the gate or the kernel does not take is as good as lost on the way.
+        """
+        if not gate.allows(upkeep):
+            return
         try:
             self.socket.sendto(packet, peer)
         except OSError as error:

@@ -74,6 +74,7 @@ class Rmcp(pyghmi_session.Session):
         self._asked_first_at = self._asked_at = self._progress_at = reactor.now()
         self._patience = RETRY
         self._sending_again = False
+        self._upkeep = False
         self._repeats = self._restarts = self._stage = 0
         self._answer = None
         self._on_answer = None
@@ -278,7 +279,7 @@ class Rmcp(pyghmi_session.Session):
         if self.sequencenumber:
             self.sequencenumber += 1
         self._asked_at = self.reactor.now()
-        self.link.send(self.netpacket, self.sockaddr)
+        self.link.send(self.netpacket, self.sockaddr, self._upkeep)
         if retry:
             self._arm()
 
@@ -324,14 +325,16 @@ class Rmcp(pyghmi_session.Session):
 
     # -- in the session -------------------------------------------------------------------------
 
-    def request(self, netfn, command, data, on_answer, again=True):
+    def request(self, netfn, command, data, on_answer, again=True, upkeep=False):
         """Send a command; one at a time.
 
         :param data: sequence of int.
         :param on_answer: called from the hub with ``{'netfn', 'command', 'code', 'data'}``.
         :param again: bool, send it again until it is answered or given up.
+        :param upkeep: bool, as of :func:`obmd.drivers.gate.allows`.
         """
         self.give_up()
+        self._upkeep = upkeep
         self.sent_at = self.reactor.now()
         self._on_answer = on_answer
         self.ipmicallback = self._answered
@@ -352,10 +355,11 @@ class Rmcp(pyghmi_session.Session):
     def send_sol(self, payload):
         """Send a SOL packet at once: pyghmi would queue it behind the command on its way."""
         waiting, self.lastpayload = self.lastpayload, None
+        upkeep, self._upkeep = self._upkeep, True
         try:
             self.send_payload(payload, constants.payload_types['sol'], retry=False)
         finally:
-            self.lastpayload = waiting
+            self.lastpayload, self._upkeep = waiting, upkeep
 
     def listen_sol(self, on_sol):
         """:param on_sol: called from the hub with each SOL payload (bytes), or None."""
@@ -366,6 +370,7 @@ class Rmcp(pyghmi_session.Session):
         """Send a command once and listen to no answer."""
         if self.logged and not self.broken:
             self.give_up()
+            self._upkeep = False
             self._send_ipmi_net_payload(netfn, command, data, retry=False)
             self.give_up()
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from obmd.common import errors
+from obmd.conductor import routing
 from obmd.db import nodes
 from obmd.streams import viewer
 from tests.unit.api.conftest import error
@@ -141,10 +142,29 @@ class TestSweep:
         assert set(found.values()) == {'not_found'} and len(found) == 2000
         assert pauses.count(0) >= 10
 
-    def test_and_not_twice(self, api, admin, fleet):
+    def test_one_that_does_not_arrive_is_said_to_move(self, api, admin, fleet, monkeypatch):
+        monkeypatch.setattr('obmd.api.operations.MOVE_TIMEOUT', 0.01)
+        monkeypatch.setattr('obmd.api.operations.MOVE_PAUSE', 0.02)
         plan = Plan(api, c1=[errors.NotOwner('no'), offer(error_line('n1', 'not_owner'))])
         assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'not_owner'}
         assert len(plan.asked) == 2
+
+    def test_one_whose_owner_has_just_gone_is_looked_for_once_more(self, api, admin, fleet):
+        Plan(api, c1=[offer(line('n1'))], c2=[offer(line('n2', 'off'))])
+        api.router.owners['n2'] = routing.OwnerGone('gone', 'n2', 7)
+        split = api.router.split
+
+        def found_at_second_sight(nodes):
+            outcome = split(nodes)
+            api.router.owners['n2'] = 'c2'
+            return outcome
+
+        api.router.split = found_at_second_sight
+        assert self.sweep(api, admin, 'nodes=n[1-2]') == {'n1': 'on', 'n2': 'off'}
+
+    def test_one_whose_owner_stays_gone_is_unavailable(self, api, admin, fleet):
+        api.router.owners['n1'] = routing.OwnerGone('gone', 'n1', 7)
+        assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'unavailable'}
 
     def test_a_conductor_that_hangs_holds_nobody(self, api, admin, fleet, monkeypatch):
         monkeypatch.setattr('obmd.api.sweep.GRACE', 0.05)

@@ -6,7 +6,9 @@ import json
 import pytest
 from nacl import public as nacl
 
+from obmd.api import operations
 from obmd.common import errors
+from obmd.conductor import routing
 from obmd.db import nodes
 from obmd.drivers import registry
 from tests.unit.api.conftest import error
@@ -383,12 +385,37 @@ class TestANodeThatMoves:
         assert response.json == {'power_status': 'off'}
         assert len(api.conductor.calls) == 2
 
-    def test_is_503_when_that_fails_too(self, api, node):
-        api.conductor.answers['set_power'] = [errors.NotOwner('no'), errors.NotOwner('no')]
+    def test_is_called_again_until_it_has_arrived(self, api, node, monkeypatch):
+        monkeypatch.setattr(operations, 'MOVE_PAUSE', 0.001)
+        api.conductor.answers['power_status'] = [errors.NotOwner('no')] * 20 + ['off']
+        response = api.app.get(f'/node/n1/power_status?token={node}')
+        assert response.json == {'power_status': 'off'}
+
+    def test_is_503_when_it_does_not_arrive(self, api, node, monkeypatch):
+        monkeypatch.setattr(operations, 'MOVE_TIMEOUT', 0.01)
+        monkeypatch.setattr(operations, 'MOVE_PAUSE', 0.004)
+        api.conductor.answers['set_power'] = errors.NotOwner('no')
         response = api.app.post(f'/node/n1/power_on?token={node}', status=503)
         assert error(response)['kind'] == 'not_owner'
         assert response.headers['Retry-After']
-        assert len(api.conductor.calls) == 2
+        assert len(api.conductor.calls) > 1
+
+    def test_is_called_at_its_new_owner_when_the_old_one_has_gone_since(self, api, node):
+        def moves(found, *args):
+            if found.owner is None:
+                nodes.claim(found.uuid, 'new', None, found.owner_epoch)
+                raise routing.OwnerGone('gone', 'n1', 7)
+            return 'off'
+
+        api.conductor.answers['power_status'] = moves
+        response = api.app.get(f'/node/n1/power_status?token={node}')
+        assert response.json == {'power_status': 'off'}
+
+    def test_is_503_at_once_when_its_owner_has_gone_and_no_other_came(self, api, node):
+        api.conductor.answers['set_power'] = routing.OwnerGone('gone', 'n1', 7)
+        response = api.app.post(f'/node/n1/power_on?token={node}', status=503)
+        assert response.headers['Retry-After'] == '7'
+        assert len(api.conductor.calls) == 1
 
     def test_is_401_when_its_token_changed_meanwhile(self, api, node):
         def moves(found, *args):

@@ -52,10 +52,10 @@ def fleet(run):
 
 def test_a_database_is_set_up_checked_and_named(run):
     assert run('db', 'check')[0] == 1
-    assert run('db', 'upgrade') == (0, 'from revision nothing to 0001\n', '')
-    assert run('db', 'upgrade') == (0, 'already at revision 0001\n', '')
+    assert run('db', 'upgrade') == (0, 'from revision nothing to 0002\n', '')
+    assert run('db', 'upgrade') == (0, 'already at revision 0002\n', '')
     assert run('db', 'check') == (0, '', '')
-    assert run('db', 'version') == (0, 'database: 0001\nobmd: 0001\n', '')
+    assert run('db', 'version') == (0, 'database: 0002\nobmd: 0002\n', '')
 
 
 @pytest.mark.parametrize(

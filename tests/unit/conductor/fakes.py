@@ -160,6 +160,28 @@ class Handle(base.ConsoleHandle):
         self.on_close()
 
 
+class Lease:
+    """A lease in the state that a test gives it; remembers what renewed it."""
+
+    def __init__(self, state='fresh', clock=None):
+        self.state = state
+        self.renewals = []
+        self._clock = clock or (lambda: 0.0)
+
+    def now(self):
+        return self._clock()
+
+    def renewed(self, sent):
+        self.renewals.append(sent)
+
+    def revoke(self):
+        self.state = 'suspended'
+
+    def require(self):
+        if self.state != 'fresh':
+            raise errors.Unavailable(f'the conductor is {self.state}', retry_after=2)
+
+
 class Clock:
     def __init__(self, now=1000.0):
         self.now = now

@@ -21,7 +21,9 @@ class Console:
 def make_holdings(keyring, register):
     def make(incarnation='me', settled=None):
         settle = (lambda _live: None) if settled is None else settled.append
-        return holdings.Holdings(incarnation, keyring, Console, settle)
+        made = holdings.Holdings(incarnation, keyring, Console, settle)
+        made.rings = rings(incarnation)
+        return made
 
     return make
 
@@ -37,7 +39,8 @@ def rings(*names, group=''):
 
 
 def due(held, dead=(), over=('me',)):
-    return held.claim_due('', ('fake',), set(dead), rings(*over))
+    held.rings = rings(*over)
+    return held.claim_due('', ('fake',), set(dead))
 
 
 def test_an_unowned_node_is_claimed_when_it_is_asked_for(mine, register):
@@ -168,7 +171,8 @@ def test_one_node_that_cannot_be_served_keeps_no_other_from_being_claimed(
     register('good')
     for _ in range(3):
         members = [conductors.Conductor('me', 'me', '', ('fake', 'fails', 'removed'), 'http://x')]
-        mine.claim_due('', ('fake', 'fails', 'removed'), set(), ownership.Rings(members, 512))
+        mine.rings = ownership.Rings(members, 512)
+        mine.claim_due('', ('fake', 'fails', 'removed'), set())
     assert [live.name for live in mine] == ['good']
     assert nodes.get('bad').owner is None
     assert caplog.text.count('bad is not served') == 1
@@ -177,6 +181,8 @@ def test_one_node_that_cannot_be_served_keeps_no_other_from_being_claimed(
 
 def test_why_a_node_cannot_be_served_is_told_with_its_name(mine, register):
     row = register('n1', driver='removed')
+    members = [conductors.Conductor('me', 'me', '', ('removed',), 'http://x')]
+    mine.rings = ownership.Rings(members, 512)
     with pytest.raises(errors.InvalidInput) as refused:
         mine.find(row.uuid)
     assert refused.value.node == 'n1'

@@ -10,6 +10,7 @@ from obmd.common.deadline import Deadline
 from obmd.conductor import console
 from obmd.conductor import holdings
 from obmd.conductor import manager
+from obmd.conductor import ownership
 from obmd.conductor import revocation
 from obmd.conductor import routing
 from obmd.conductor import rpcapi
@@ -21,6 +22,7 @@ from obmd.streams import tickets
 from tests.unit.conductor import fakes
 
 HOST = 'host-1'
+STOPPING = errors.Unavailable('obmd is stopping', retry_after=5)
 
 
 class Rig:
@@ -36,14 +38,24 @@ class Rig:
         self.revocation = revocation.Revocation(
             5, 30, lambda: self.holdings.uuids, self._deleted, clock=self.clock
         )
+        self.lease = fakes.Lease()
+        self.refreshed = 0
         self.manager = manager.Manager(
-            'me', self.holdings, self.revocation, self.tickets, 'http://callback/'
+            'me',
+            self.holdings,
+            self.revocation,
+            self.tickets,
+            'http://callback/',
+            self.lease,
+            self._refresh,
         )
         bus = rpc.LocalBus()
         bus.serve(rpcapi.TOPIC, HOST, self.manager)
         self.client = bus.client(rpcapi.TOPIC, rpcapi.VERSION)
         router = routing.Router(512, 7)
-        router.look([conductors.Conductor('me', HOST, '', ('fake',), 'http://callback')], [])
+        members = [conductors.Conductor('me', HOST, '', ('fake', 'power'), 'http://callback')]
+        router.look(members, [])
+        self.holdings.rings = ownership.Rings(members, 512)
         self.api = rpcapi.ConductorAPI(bus, router, self.tickets if in_process else None)
 
     def _console(self, live):
@@ -51,6 +63,9 @@ class Rig:
 
     def _deleted(self, uuid):
         self.manager.forget(uuid)
+
+    def _refresh(self):
+        self.refreshed += 1
 
     def call(self, method, row, **changes):
         args = changes.pop('args', {})
@@ -122,6 +137,45 @@ def test_any_other_call_is_refused_and_nothing_is_sent(rig, row, method, args, c
     with pytest.raises(error):
         rig.call(method, row, args=args, **changes)
     assert reached(driver) == []
+
+
+@pytest.mark.parametrize('state', ['fenced', 'suspended'])
+@pytest.mark.parametrize(('method', 'args'), CALLS)
+def test_without_a_fresh_lease_nothing_is_sent(rig, row, method, args, state):
+    driver = rig.driver(row)
+    rig.lease.state = state
+    with pytest.raises(errors.Unavailable, match=state):
+        rig.call(method, row, args=args)
+    assert reached(driver) == []
+
+
+@pytest.mark.parametrize(('method', 'args'), CALLS)
+def test_a_node_that_moves_is_asked_for_at_its_next_owner(rig, row, method, args):
+    driver = rig.driver(row)
+    rig.holdings.leave(row.uuid)
+    with pytest.raises(errors.NotOwner):
+        rig.call(method, row, args=args)
+    assert reached(driver) == []
+
+
+def test_a_node_that_the_ring_gives_to_another_is_not_claimed_back(rig, row):
+    rig.holdings.rings = ownership.Rings(
+        [conductors.Conductor('other', 'h', '', ('fake',), 'http://x')], 512
+    )
+    with pytest.raises(errors.NotOwner):
+        rig.call('power_status', row)
+    rig.manager.node_changed({}, node=row.uuid)
+    assert nodes.get('n1').owner is None
+
+
+def test_who_is_told_of_a_node_looks_at_the_rings_first(rig, row):
+    def join():
+        rig.holdings.rings = theirs
+
+    theirs, rig.holdings.rings = rig.holdings.rings, ownership.Rings((), 512)
+    rig.manager._refresh = join
+    rig.manager.node_changed({}, node=row.uuid)
+    assert nodes.get('n1').owner == 'me'
 
 
 @pytest.mark.parametrize(('method', 'args'), WRITES)
@@ -253,7 +307,7 @@ def test_a_ticket_that_cannot_be_checked_opens_nothing_and_leaves_no_viewer(rig,
 
 def test_a_ticket_of_a_console_that_was_closed_says_later_not_never(rig, row):
     offer = open_console(rig, row)
-    manager.close(rig.holdings.find(row.uuid), 'obmd is stopping')
+    manager.close(rig.holdings.find(row.uuid), STOPPING, STOPPING.reason)
     with pytest.raises(errors.Unavailable):
         rig.tickets.redeem(offer['ticket'])
 
@@ -368,7 +422,7 @@ def test_a_new_node_is_claimed_when_it_is_told(rig, row):
 def test_giving_a_node_back_leaves_its_deferred_work_to_the_next_owner(rig, row):
     live = rig.holdings.find(row.uuid)
     live.set_target('on', 10.0**10, 'soft power cycle', 'call-1')
-    manager.close(live, 'obmd is stopping')
+    manager.close(live, STOPPING, STOPPING.reason)
     assert live.target is None
     assert nodes.get('n1').target_call_id == 'call-1'
 

@@ -47,6 +47,14 @@ def test_a_conductor_seen_for_the_first_time_lives_whatever_its_beat(watch, cloc
     assert look(watch, clock, row('a', 7), row('b', 0)) == {'b'}
 
 
+def test_one_that_leaves_lives_as_long_as_it_beats(watch, clock):
+    for beat in range(10):
+        assert look(watch, clock, row('a', beat, 'leaving')) == {'a'}
+    for _ in range(6):
+        seen = look(watch, clock, row('a', 10, 'leaving'))
+    assert seen == set()
+
+
 def test_a_row_that_was_declared_dead_is_dead(watch, clock):
     assert look(watch, clock, row('a', 1, 'dead'), row('b')) == {'b'}
 
@@ -98,6 +106,8 @@ def test_what_is_not_in_the_table_any_more_is_forgotten(watch, clock):
 
 class Table:
     """Plays ``obmd.db.conductors``."""
+
+    ALIVE = conductors.ALIVE
 
     def __init__(self):
         self.rows = []
@@ -163,7 +173,8 @@ def test_an_observer_that_cannot_read_says_nothing_and_reads_on(table, error):
 class Heart:
     def __init__(self, table, clock, interval=INTERVAL):
         self.lost = threading.Event()
-        self.beat = membership.Heartbeat(row('me'), interval, self.lost.set, clock)
+        self.lease = fakes.Lease(clock=clock)
+        self.beat = membership.Heartbeat(row('me'), interval, self.lease, self.lost.set, clock)
         self.table = table
 
 
@@ -217,6 +228,24 @@ def test_a_row_that_was_declared_dead_renews_nothing(heart, table, clock):
     table.mine = False
     assert heart.beat.renew() is False
     assert heart.beat.renewed_at == 1000
+    assert heart.lease.state == 'suspended'
+
+
+def test_the_lease_counts_from_before_each_renewal_was_sent(heart, table, clock):
+    original = table.beat
+
+    def slow(incarnation, beat):
+        clock.now += 1
+        return original(incarnation, beat)
+
+    heart.beat.start()
+    table.beat = slow
+    clock.now += 2
+    heart.beat.renew()
+    table.error = fakes.DOWN
+    with pytest.raises(errors.Unavailable):
+        heart.beat.renew()
+    assert heart.lease.renewals == [1000, 1002]
 
 
 def test_it_is_steady_since_the_first_of_an_unbroken_row_of_renewals(heart, table, clock):

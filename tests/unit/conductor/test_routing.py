@@ -132,3 +132,25 @@ def test_a_look_that_fails_leaves_the_answer_as_it_was(router):
     with pytest.raises(errors.Unavailable) as gone:
         router.owner_of(node('dead'))
     assert 'database' not in gone.value.reason
+
+
+# -- nodes that move ------------------------------------------------------------------------------
+
+
+def leaving(name):
+    return conductors.Conductor(name, f'host-{name}', '', ('ipmi',), 'http://x', state='leaving')
+
+
+def test_a_conductor_that_leaves_is_called_for_what_it_owns_and_offered_nothing(router):
+    router.look([leaving('a'), member('b')], [])
+    assert router.owner_of(node('a')).incarnation == 'a'
+    chosen = {router.owner_of(node(None, f'n{number}')).incarnation for number in range(20)}
+    assert chosen == {'b'}
+
+
+def test_an_owner_that_has_gone_is_told_from_a_node_that_nobody_can_own(router):
+    with pytest.raises(routing.OwnerGone):
+        router.owner_of(node('dead'))
+    with pytest.raises(errors.Unavailable) as nobody:
+        router.owner_of(node(None, group='rack1'))
+    assert not isinstance(nobody.value, routing.OwnerGone)

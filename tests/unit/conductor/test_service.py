@@ -1,16 +1,18 @@
 """One conductor put together over a real table; its own loops stand still."""
 
-import os
 import threading
+import time
 
 import pytest
 
 from obmd.common import errors
 from obmd.common import rpc
+from obmd.common.deadline import Deadline
 from obmd.conductor import service
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.drivers import gate
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def make(keyring, database, drivers, state, monkeypatch, spawned):
         monkeypatch.setattr(service.membership.Heartbeat, '_run', lambda _self: None)
         monkeypatch.setattr(service.membership.Observer, '_run', lambda _self: None)
         monkeypatch.setattr(service.revocation.Revocation, '_run', lambda _self: None)
+        monkeypatch.setattr(service.lease.Lease, '_run', lambda _self: None)
         monkeypatch.setattr(service.timers.Timers, 'after', lambda *_: None)
         bus = rpc.LocalBus()
         conductor = service.Conductor(
@@ -44,8 +47,8 @@ def make(keyring, database, drivers, state, monkeypatch, spawned):
 
     yield make
     for conductor in made:
-        if conductor._lock_file is not None:
-            os.close(conductor._lock_file)
+        conductor._home.leave()
+    gate.close_by(None)
 
 
 def rows():
@@ -115,13 +118,16 @@ def test_a_time_to_live_too_short_for_its_beats_is_refused(make):
 
 
 def test_what_its_dead_predecessor_owned_is_claimed_at_once(make, register):
-    row = register('n1')
-    other('before', host='host-1')
-    nodes.claim(row.uuid, 'before', None, 0)
+    register('n1')
+    dead = make()
+    dead.start()
+    before = dead.row.incarnation
+    assert nodes.get('n1').owner == before
+    dead._home.leave()
     conductor = make()
     conductor.start()
     assert nodes.get('n1').owner == conductor.row.incarnation
-    assert 'before' not in rows()
+    assert before not in rows()
 
 
 def test_what_another_owns_is_left_alone(make, register):
@@ -161,11 +167,11 @@ def test_one_that_starts_at_the_same_time_is_not_taken_for_gone(make, register, 
     conductor = make()
     monkeypatch.setattr(nodes, 'owners', owners)
     monkeypatch.setattr(conductors, 'all', original)
-    conductor._bury_predecessors()
+    conductor._remember_forgotten()
     assert conductor._forgotten == set()
     monkeypatch.setattr(nodes, 'owners', original_owners)
     monkeypatch.setattr(conductors, 'all', start_the_other_first)
-    conductor._bury_predecessors()
+    conductor._remember_forgotten()
     assert conductor._forgotten == set()
 
 
@@ -277,3 +283,191 @@ def test_a_log_folder_that_cannot_be_made_is_refused_at_the_start(make, tmp_path
     CONF.set_override('log_dir', str(tmp_path / 'file' / 'logs'), 'console')
     with pytest.raises(errors.Fatal, match='log_dir'):
         make()
+
+
+# -- beside others --------------------------------------------------------------------------------
+
+
+def test_a_row_of_the_same_host_from_elsewhere_is_watched_before_it_is_taken_for_dead(
+    make, register, monkeypatch
+):
+    row = register('n1')
+    other('twin', host='host-1', home='another home')
+    nodes.claim(row.uuid, 'twin', None, 0)
+    now, beats = [0.0], iter(range(1, 1000))
+    defaults = service.neighbours.Neighbours.__init__
+
+    def beat(seconds):
+        now[0] += seconds
+        conductors.beat('twin', next(beats))
+
+    def pass_time(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(defaults, '__defaults__', (lambda: now[0], beat))
+    first = make()
+    with pytest.raises(errors.Fatal, match='host-1'):
+        first.start()
+    assert rows()['twin'].state == 'live'
+    first.stop()
+    monkeypatch.setattr(defaults, '__defaults__', (lambda: now[0], pass_time))
+    conductor = make()
+    conductor.start()
+    assert nodes.get('n1').owner == conductor.row.incarnation
+
+
+def test_one_refused_right_after_it_has_registered_leaves_no_row(make, monkeypatch):
+    def refuse(_self):
+        raise errors.Fatal('another started in the same moment')
+
+    monkeypatch.setattr(service.neighbours.Neighbours, 'check', refuse)
+    conductor = make()
+    with pytest.raises(errors.Fatal):
+        conductor.start()
+    assert rows() == {}
+    conductor.stop()
+
+
+# -- joining and leaving --------------------------------------------------------------------------
+
+
+def look(conductor):
+    conductor._look(conductors.all(), conductors.all())
+
+
+def test_what_another_should_own_is_handed_over_when_it_joins(make, register, spawned):
+    for number in range(20):
+        register(f'n{number}')
+    conductor = make()
+    conductor.start()
+    spawned.join()
+    other('other')
+    look(conductor)
+    spawned.join()
+    owners = {nodes.get(f'n{number}').owner for number in range(20)}
+    assert owners == {conductor.row.incarnation, None}
+    for live in conductor._holdings:
+        assert not conductor._holdings.is_misplaced(live)
+
+
+def test_a_hand_over_that_found_nodes_busy_is_taken_up_at_the_next_look(
+    make, register, spawned, monkeypatch
+):
+    register('n1')
+    conductor = make()
+    conductor.start()
+    spawned.join()
+    tries = []
+    monkeypatch.setattr(
+        conductor._handover, 'give', lambda _rings: tries.append(1) or len(tries) > 1
+    )
+    other('other')
+    for _ in range(4):
+        look(conductor)
+        spawned.join()
+    assert len(tries) == 2
+
+
+def test_a_node_claimed_while_the_rings_changed_moves_at_the_next_look(
+    make, register, spawned, monkeypatch
+):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    spawned.join()
+    given = []
+    monkeypatch.setattr(conductor._handover, 'give', lambda _rings: given.append(1) or True)
+    live = conductor._holdings.get(row.uuid)
+    conductor._settle(live)
+    look(conductor)
+    spawned.join()
+    assert given == []
+    conductor._holdings.rings = service.ownership.Rings((), 32)
+    conductor._settle(live)
+    look(conductor)
+    spawned.join()
+    assert given == [1]
+
+
+def test_without_a_fresh_lease_nothing_is_claimed(make, register):
+    conductor = make()
+    conductor.start()
+    register('n1')
+    conductor._lease.revoke()
+    look(conductor)
+    assert nodes.get('n1').owner is None
+
+
+def test_a_stop_gives_its_nodes_to_the_others_and_says_so_to_late_callers(
+    make, register, spawned, monkeypatch
+):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    other('other')
+    conductor._hosts = {mine: 'host-1', 'other': 'elsewhere'}
+    told, states = [], []
+    monkeypatch.setattr(conductor._client, 'tell', lambda *what, **args: told.append((what, args)))
+    driver = conductor._holdings.get(row.uuid).driver
+    driver.hooks['close'] = lambda: states.append(rows()[mine].state)
+    client = conductor.bus.client('obmd.conductor', '1.0')
+    call = {'node': row.uuid, 'owner': mine, 'epoch': 1, 'id': 'x', 'timeout': 5}
+    asked = []
+
+    def late(deadline):
+        with pytest.raises(errors.NotOwner):
+            client.call('host-1', 'power_status', 5, call=call)
+        asked.append(mine in rows())
+
+    monkeypatch.setattr(service, '_linger', late)
+    conductor.stop()
+    assert states == ['leaving']
+    assert told == [(('elsewhere', 'node_changed'), {'node': row.uuid})]
+    assert asked == [False]
+    assert set(rows()) == {'other'}
+    assert nodes.get('n1').owner is None
+
+
+def test_a_stop_whose_others_are_of_another_group_releases_what_it_has(make, register):
+    register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    conductors.register(conductors.Conductor('other', 'elsewhere', 'rack9', ('fake',), 'http://x'))
+    conductor._hosts = {mine: 'host-1', 'other': 'elsewhere'}
+    conductor.stop()
+    assert nodes.get('n1').owner is None
+    assert set(rows()) == {'other'}
+
+
+def test_a_start_that_was_declared_dead_lets_go_and_touches_nothing(make, register, spawned):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    live = conductor._holdings.get(row.uuid)
+    stream, _headers = live.console.watch('t1', None, None, False, Deadline(5))
+    spawned.join()
+    before = nodes.get('n1')
+    assert before.sol_holder.startswith(mine)
+    conductors.mark_dead(mine)
+    conductor.abandon()
+    spawned.join()
+    assert stream.ended is not None
+    assert live.driver.handles[0].closed == [False]
+    assert nodes.get('n1') == before
+    following = make()
+    following.start()
+    assert nodes.get('n1').owner == following.row.incarnation
+
+
+def test_a_broker_that_hangs_at_the_end_holds_nobody(make):
+    conductor = make()
+    conductor.start()
+    go = threading.Event()
+    conductor._stop_serving = lambda: go.wait(10)
+    began = time.monotonic()
+    conductor.stop()
+    assert time.monotonic() - began < 5
+    go.set()

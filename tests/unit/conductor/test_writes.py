@@ -164,3 +164,58 @@ def test_no_two_are_ever_in_at_once_and_none_is_forgotten():
     assert len(done) == 160
     assert not writes._held
     assert not writes._queue
+
+
+# -- the node moves -------------------------------------------------------------------------------
+
+
+def test_finishing_waits_for_the_write_that_runs(queue):
+    running = queue.put('power on')
+    finishing = InThread(lambda: queue.writes.finish(Deadline(30)))
+    queue.until_queued(1)
+    assert finishing.running
+    queue.end.release()
+    running.result()
+    assert finishing.result() is True
+
+
+def test_who_waits_and_who_comes_later_is_sent_to_the_next_owner(queue):
+    running = queue.put('power on')
+    waiting = [queue.put(number) for number in range(3)]
+    finishing = InThread(lambda: queue.writes.finish(Deadline(30)))
+    assert [type(one.error()) for one in waiting] == [errors.NotOwner] * 3
+    with pytest.raises(errors.NotOwner):
+        with queue.writes.turn('late', Deadline(30)):
+            raise AssertionError('it ran')
+    queue.end.release()
+    running.result()
+    assert finishing.result()
+    with pytest.raises(errors.NotOwner):
+        with queue.writes.turn('later', Deadline(30)):
+            raise AssertionError('it ran')
+    assert queue.order == ['power on']
+
+
+def test_an_idle_node_is_finished_at_once(writes):
+    assert writes.finish(Deadline(0.01))
+    with pytest.raises(errors.NotOwner):
+        with writes.turn('late', Deadline(30)):
+            raise AssertionError('it ran')
+
+
+def test_a_node_that_stays_busy_goes_on_as_before(queue):
+    running = queue.put('power on')
+    assert queue.writes.finish(Deadline(0.01)) is False
+    following = queue.put('power off')
+    queue.end.release(2)
+    running.result()
+    following.result()
+    assert queue.order == ['power on', 'power off']
+
+
+def test_a_node_that_was_busy_can_be_finished_later(queue):
+    running = queue.put('power on')
+    assert queue.writes.finish(Deadline(0.01)) is False
+    queue.end.release()
+    running.result()
+    assert queue.writes.finish(Deadline(1)) is True

@@ -66,7 +66,7 @@ def test_a_newer_database_is_refused_and_left_alone(file_database):
 
 def test_an_older_database_is_refused_and_the_command_named(file_database, monkeypatch):
     engine.upgrade()
-    monkeypatch.setattr('obmd.db.schema.head', lambda: '0002')
+    monkeypatch.setattr('obmd.db.schema.head', lambda: '9999')
     with pytest.raises(errors.Fatal, match='older.*obmd-manage db upgrade'):
         engine.check_schema()
 

@@ -4,6 +4,7 @@ import heapq
 import itertools
 import socket
 
+from obmd.drivers import gate
 from obmd.drivers.ipmi.reactor import deliver
 
 
@@ -44,8 +45,11 @@ class Link:
     def __init__(self, reactor, session, peer):
         self._reactor, self._session, self._peer = reactor, session, peer
 
-    def send(self, packet, peer):
+    def send(self, packet, peer, upkeep=False):
         reactor = self._reactor
+        reactor.upkeep.append(upkeep)
+        if not gate.allows(upkeep):
+            return
         reactor.sent += 1
         bmc = reactor.bmcs.get(peer)
         if bmc is not None:
@@ -68,6 +72,7 @@ class Link:
 class FakeReactor:
     """:ivar way: seconds that a packet takes.  :ivar sent: packets that we sent.
 
+    :ivar upkeep: list of bool, what was said of each packet that was to be sent.
     :ivar bmcs: dict (host, port) -> ``tests.fake_bmc.FakeBmc``; nobody answers elsewhere.
     :ivar fault: callable (packet, 'in' or 'out') -> list of packets that get through.
     """
@@ -77,6 +82,7 @@ class FakeReactor:
         self.fault = lambda packet, way: [packet]
         self.way = 0.001
         self.sent = 0
+        self.upkeep = []
         self.attached = {}
         self.links = {}
         self._now = 1000.0

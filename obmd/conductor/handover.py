@@ -1,0 +1,86 @@
+"""Giving nodes to the conductors that should own them: finish, let go, release, tell.
+
+A node moves in this order: calls for it are refused with NotOwner (the API asks the next owner),
+the write that runs ends, viewers are sent on, SOL is deactivated, the BMC's session is closed, the
+row is released, and the next owner is told, so that it claims without waiting for its next look.
+"""
+
+import logging
+import threading
+import time
+
+from obmd.common import errors
+from obmd.common import threads
+from obmd.common.deadline import Deadline
+from obmd.db import nodes
+
+LOG = logging.getLogger(__name__)
+
+#: nodes that move at once
+AT_ONCE = 32
+#: seconds a write that runs may hold its node up; then it is tried again later
+PATIENCE = 60.0
+
+
+class Handover:
+    """:param incarnation: str, of this conductor's start.
+    :param holdings: :class:`obmd.conductor.holdings.Holdings`.
+    :param close: ``close(live, error, reason, deadline)``, gives back what is held for a node.
+    :param tell: ``tell(incarnation, uuid)``, tells the next owner in the background.
+    """
+
+    def __init__(self, incarnation, holdings, close, tell):
+        self._incarnation = incarnation
+        self._holdings = holdings
+        self._close = close
+        self._tell = tell
+        self._places = threading.Semaphore(AT_ONCE)
+
+    def give(self, rings, patience=PATIENCE):
+        """Move every node that ``rings`` give to another conductor; returns when all have moved
+        or were found busy for ``patience`` seconds.
+
+        :returns: bool, whether all have moved.
+        """
+        deadline = Deadline(patience)
+        due = []
+        for live in self._holdings:
+            time.sleep(0)  # a slice at a time: the ring does not yield
+            target = rings.propose_for(live.uuid, live.conductor_group, live.driver_name)
+            if target not in (None, self._incarnation):
+                due.append((live, target))
+        results, done = [], threading.Semaphore(0)
+        for live, target in due:
+            self._places.acquire()
+            threads.spawn(self._give_one, live, target, deadline, results, done)
+        for _ in due:
+            done.acquire()
+        if due:
+            LOG.info('%d of %d nodes handed over', len(results), len(due))
+        return len(results) == len(due)
+
+    def _give_one(self, live, target, deadline, results, done):
+        try:
+            if self._move(live, deadline):
+                self._tell(target, live.uuid)
+                results.append(live)
+        finally:
+            self._places.release()
+            done.release()
+
+    def _move(self, live, deadline):
+        if not live.settle(deadline):
+            LOG.warning('%s: busy, its hand-over waits', live.name)
+            return False
+        self._holdings.leave(live.uuid)
+        moved = errors.NotOwner('the node moves to another conductor', live.name)
+        self._close(live, moved, 'the node moves to another conductor', Deadline(5))
+        try:
+            return nodes.release(live.uuid, self._incarnation, live.epoch)
+        except errors.Unavailable as error:
+            # Still ours in the row, so nobody else takes it: it is served anew at the next look.
+            self._holdings.doubt(live.uuid)
+            LOG.warning('%s: not released: %s', live.name, error.reason)
+            return False
+        finally:
+            self._holdings.drop(live.uuid)

@@ -1,0 +1,255 @@
+"""Giving nodes away over a real table: the order, and what happens when a step fails."""
+
+import threading
+
+import pytest
+
+from obmd.common import errors
+from obmd.common.deadline import Deadline
+from obmd.conductor import console
+from obmd.conductor import handover
+from obmd.conductor import holdings
+from obmd.conductor import manager
+from obmd.conductor import ownership
+from obmd.conductor import power
+from obmd.conductor import revocation
+from obmd.db import conductors
+from obmd.db import nodes
+from tests.unit.conductor import fakes
+
+
+def rings(*names):
+    members = [conductors.Conductor(name, name, '', ('fake',), 'http://x') for name in names]
+    return ownership.Rings(members, 512)
+
+
+class Rig:
+    """Conductor ``a`` that owns nodes, and ``b`` that should."""
+
+    def __init__(self, keyring, spawned):
+        self.spawned = spawned
+        self.told = []
+        self.holdings = holdings.Holdings('a', keyring, self._console, lambda _live: None)
+        self.holdings.rings = rings('a')
+        self.revocation = revocation.Revocation(
+            5, 30, list, lambda _uuid: None, clock=fakes.Clock()
+        )
+        self.close = manager.close
+        self.handover = handover.Handover(
+            'a', self.holdings, lambda *args: self.close(*args), self._tell
+        )
+
+    def _console(self, live):
+        return console.Console(live, self.revocation, fakes.Timers())
+
+    def _tell(self, incarnation, uuid):
+        self.told.append((incarnation, uuid))
+
+    def give(self, patience=5, to=('b',)):
+        return self.handover.give(rings(*to), patience)
+
+
+@pytest.fixture
+def rig(keyring, register, spawned):
+    return Rig(keyring, spawned)
+
+
+@pytest.fixture
+def live(rig, register):
+    return rig.holdings.find(register('n1').uuid)
+
+
+def open_console(live, spawned):
+    stream, _headers = live.console.watch('t1', None, None, False, Deadline(5))
+    spawned.join()
+    return stream
+
+
+def test_a_node_is_refused_closed_released_and_told_in_this_order(rig, live, spawned):
+    stream = open_console(live, spawned)
+    seen = []
+
+    def look(what):
+        with pytest.raises(errors.NotOwner):
+            rig.holdings.find(live.uuid)
+        seen.append((what, nodes.get('n1').owner, stream.ended is not None, list(rig.told)))
+
+    live.driver.handles[0].on_close = lambda: look('sol')
+    live.driver.hooks['close'] = lambda: look('logout')
+    assert rig.give()
+    assert seen == [('sol', 'a', True, []), ('logout', 'a', True, [])]
+    assert live.driver.handles[0].closed == [True]
+    assert nodes.get('n1').owner is None
+    assert rig.told == [('b', live.uuid)]
+    assert len(rig.holdings) == 0
+
+
+def test_its_row_says_that_nobody_holds_sol_before_it_is_released(rig, live, spawned):
+    open_console(live, spawned)
+    assert nodes.get('n1').sol_holder.startswith('a ')
+    assert rig.give()
+    assert nodes.get('n1').sol_holder is None
+
+
+def test_what_the_rings_leave_here_or_give_to_nobody_stays(rig, live):
+    assert rig.give(to=('a',))
+    assert rig.give(to=())
+    assert rig.holdings.find(live.uuid) is live
+    assert live.driver.calls == []
+
+
+def test_only_the_share_of_others_moves(rig, register):
+    uuids = [register(f'n{number}').uuid for number in range(40)]
+    for uuid in uuids:
+        rig.holdings.find(uuid)
+    assert rig.give(to=('a', 'b'))
+    for _id, row in nodes.page(0, 100):
+        proposed = rings('a', 'b').propose(row)
+        assert row.owner == ('a' if proposed == 'a' else None)
+    assert 5 < len(rig.told) < 35
+
+
+def test_a_write_that_runs_ends_first(rig, live, in_thread):
+    inside, go = threading.Event(), threading.Event()
+
+    def slow():
+        inside.set()
+        assert go.wait(10)
+
+    live.driver.hooks['boot'] = slow
+    write = in_thread(lambda: power.set_boot_device(live, 'pxe', Deadline(30)))
+    assert inside.wait(10)
+    giving = in_thread(rig.give)
+    while not live._writes._moving:
+        threading.Event().wait(0.002)
+    assert nodes.get('n1').owner == 'a'
+    go.set()
+    write.result()
+    assert giving.result()
+    assert nodes.get('n1').owner is None
+
+
+def test_a_node_that_stays_busy_stays_and_the_others_move(rig, live, register, in_thread):
+    rig.holdings.find(register('n2').uuid)
+    inside, go = threading.Event(), threading.Event()
+    live.driver.hooks['boot'] = lambda: inside.set() or go.wait(10)
+    write = in_thread(lambda: power.set_boot_device(live, 'pxe', Deadline(30)))
+    assert inside.wait(10)
+    assert rig.give(patience=0.05) is False
+    assert nodes.get('n1').owner == 'a'
+    assert nodes.get('n2').owner is None
+    go.set()
+    write.result()
+    assert live.read_power(Deadline(5)) == 'on'
+    assert rig.give()
+    assert nodes.get('n1').owner is None
+
+
+def test_a_read_that_is_under_way_asks_the_next_owner(rig, live, in_thread):
+    inside = threading.Event()
+
+    def wait_to_be_aborted():
+        inside.set()
+        while live.driver.aborted is None:
+            threading.Event().wait(0.002)
+        raise errors.from_wire(live.driver.aborted.to_wire())
+
+    live.driver.hooks['status'] = wait_to_be_aborted
+    read = in_thread(lambda: live.read_power(Deadline(30)))
+    assert inside.wait(10)
+    assert rig.give()
+    assert isinstance(read.error(), errors.NotOwner)
+
+
+def test_a_viewer_who_comes_while_it_moves_asks_the_next_owner(rig, live):
+    live.abort(errors.NotOwner('the node moves to another conductor'))
+    live.console.close(Deadline(1), 'it moves')
+    with pytest.raises(errors.NotOwner):
+        live.console.watch('t1', None, None, False, Deadline(5))
+
+
+def test_a_release_that_fails_leaves_the_node_here_to_be_served_anew(rig, live, monkeypatch):
+    release = nodes.release
+
+    def down(*_args):
+        raise fakes.DOWN
+
+    monkeypatch.setattr(nodes, 'release', down)
+    assert rig.give() is False
+    assert rig.told == []
+    monkeypatch.setattr(nodes, 'release', release)
+    (anew,) = rig.holdings.claim_due('', ('fake',), set())
+    assert anew is not live
+    assert anew.read_power(Deadline(5)) == 'on'
+    assert rig.give()
+    assert nodes.get('n1').owner is None
+
+
+def test_a_release_whose_answer_was_lost_is_not_served_anew(rig, live, monkeypatch):
+    release = nodes.release
+
+    def lose_the_answer(*args):
+        release(*args)
+        raise fakes.DOWN
+
+    monkeypatch.setattr(nodes, 'release', lose_the_answer)
+    rig.give()
+    rig.holdings.rings = rings('b')
+    assert rig.holdings.claim_due('', ('fake',), set()) == []
+    assert nodes.get('n1').owner is None
+
+
+def test_one_whose_row_has_another_owner_already_is_dropped_and_nobody_told(rig, live):
+    row = nodes.get('n1')
+    nodes.claim(row.uuid, 'c', 'a', row.owner_epoch)
+    rig.give()
+    assert nodes.get('n1').owner == 'c'
+    assert rig.told == []
+    assert len(rig.holdings) == 0
+
+
+def test_one_that_fails_keeps_no_other(rig, register):
+    lives = [rig.holdings.find(register(f'n{number}').uuid) for number in range(5)]
+
+    def close(live, *args):
+        if live is lives[2]:
+            raise ValueError('a bug in a driver')
+        manager.close(live, *args)
+
+    rig.close = close
+    assert rig.give() is False
+    owners = [nodes.get(f'n{number}').owner for number in range(5)]
+    assert owners == [None, None, 'a', None, None]
+
+
+def test_deferred_work_goes_to_the_next_owner(rig, live, register, keyring):
+    live.set_target('on', 10.0**10, 'soft power cycle', 'call-1')
+    assert rig.give()
+    assert live.target is None
+    settled = []
+    following = holdings.Holdings('b', keyring, rig._console, settled.append)
+    following.rings = rings('b')
+    following.find(live.uuid)
+    assert settled[0].target.call_id == 'call-1'
+
+
+def test_many_move_at_once_but_not_all(rig, register, monkeypatch):
+    monkeypatch.setattr(handover, 'AT_ONCE', 4)
+    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    for number in range(20):
+        rig.holdings.find(register(f'n{number}').uuid)
+    inside, most, lock = [], [], threading.Lock()
+
+    def close(live, *args):
+        with lock:
+            inside.append(live)
+            most.append(len(inside))
+        threading.Event().wait(0.003)
+        with lock:
+            inside.remove(live)
+        manager.close(live, *args)
+
+    rig.close = close
+    assert rig.give()
+    assert 1 < max(most) <= 4
+    assert len(rig.told) == 20
