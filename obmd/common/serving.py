@@ -29,11 +29,6 @@ from eventlet.green import ssl
 
 from obmd.common import listening
 from obmd.common import requests
-from obmd.common.listening import check_plaintext  # noqa: F401
-from obmd.common.listening import parse_address  # noqa: F401
-from obmd.common.listening import raise_file_limit  # noqa: F401
-from obmd.common.listening import reserve  # noqa: F401
-from obmd.common.workers import Supervisor  # noqa: F401
 
 LOG = logging.getLogger(__name__)
 ACCESS = logging.getLogger('obmd.access')
@@ -162,7 +157,10 @@ class _Protocol(wsgi.HttpProtocol):
         self.connection.shutdown(socket.SHUT_WR)
         taken = 0
         while taken < LINGER_BYTES:
-            received = self.connection.recv(65536)
+            try:
+                received = self.connection.recv(65536)
+            except BlockingIOError:
+                continue  # eventlet raises it for what was TLS once, after it has waited
             if not received:
                 return
             taken += len(received)

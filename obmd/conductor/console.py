@@ -49,9 +49,10 @@ class _Sink(base.ConsoleSink):
 class _Attempt:
     """One try to open the source, waited for by any number of viewers."""
 
-    def __init__(self, sink, takeover):
+    def __init__(self, sink, takeover, began):
         self.sink = sink
         self.takeover = takeover
+        self.began = began
         self.error = None
         self.done = threading.Event()
 
@@ -173,7 +174,12 @@ class Console:
     # -- opening ------------------------------------------------------------------------------
 
     def _connect(self, takeover, deadline):
-        """Return when the source is up; else raise why it is not."""
+        """Return when the source is up; else raise why it is not.
+
+        Who came while a try was under way has one of his own before he is told that the BMC is
+        silent: the other was about to give up.
+        """
+        came = self._clock()
         while True:
             attempt = self._join_attempt(takeover)
             if attempt is None:
@@ -183,6 +189,9 @@ class Console:
             if attempt.error is None:
                 return
             held = isinstance(attempt.error, errors.ConsoleHeld)
+            silent = isinstance(attempt.error, errors.BmcSilent)
+            if silent and attempt.began < came and not deadline.expired:
+                continue
             if not held or not takeover or attempt.takeover:
                 raise errors.from_wire(attempt.error.to_wire())
 
@@ -199,7 +208,7 @@ class Console:
             if self._attempt is not None:
                 return self._attempt
             self._sink = _Sink(self)
-            attempt = self._attempt = _Attempt(self._sink, takeover)
+            attempt = self._attempt = _Attempt(self._sink, takeover, self._clock())
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None

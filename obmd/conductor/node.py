@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
+import time
 
 from obmd.common import errors
 from obmd.conductor import power
@@ -34,7 +35,7 @@ class LiveNode:
     :param incarnation: of this conductor's start; with ``epoch`` it guards every write to the row.
     """
 
-    def __init__(self, row, driver, incarnation, epoch, make_console):
+    def __init__(self, row, driver, incarnation, epoch, make_console, clock=time.monotonic):
         self.name = row.name
         self.uuid = row.uuid
         self.conductor_group = row.conductor_group
@@ -50,6 +51,8 @@ class LiveNode:
         self._refusal_recorded = True
         self.going = None
         self._waiting = 0
+        self._waiting_since = None
+        self._clock = clock
         self._lock = threading.Lock()
         self._target = None
         self._target_lock = threading.Lock()
@@ -136,13 +139,17 @@ class LiveNode:
     def place(self):
         """One of the places for calls that wait for this node's BMC.
 
-        :raises Unavailable: all are taken; a silent BMC must not take every thread there is.
+        :raises Unavailable: all are taken, and not just now; a silent BMC must not take every
+            thread there is, and one that answers may have any number of callers.
         """
         with self._lock:
-            if self._waiting >= CONF.conductor.max_waiting:
+            full = self._waiting >= CONF.conductor.max_waiting
+            if full and self._clock() - self._waiting_since > power.SLOW:
                 raise errors.Unavailable(
                     f'{self._waiting} calls wait for this node already', self.name, 1
                 )
+            if not self._waiting:
+                self._waiting_since = self._clock()
             self._waiting += 1
         try:
             yield

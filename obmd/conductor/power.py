@@ -19,6 +19,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between two looks at a node that shuts down: first and longest
 LOOK_MIN, LOOK_MAX = 0.25, 5.0
+#: seconds after which a BMC that has not answered may not have many more callers wait for it
+SLOW = 1.0
 
 
 class SharedRead:
@@ -29,13 +31,15 @@ class SharedRead:
     answer is fresh.
 
     :param read: ``read(deadline)``.
-    :param limit: callers that may wait at once.
+    :param limit: callers that may wait at once for a BMC that is slow to answer.
     """
 
-    def __init__(self, read, limit, node_name):
+    def __init__(self, read, limit, node_name, clock=time.monotonic):
         self._read = read
         self._limit = limit
         self._node_name = node_name
+        self._clock = clock
+        self._asked_at = None
         self._lock = threading.Lock()
         self._waiting = 0
         self._running = False
@@ -44,9 +48,9 @@ class SharedRead:
     def get(self, deadline):
         """:raises BmcSilent: no answer within ``deadline``; and what ``read`` raises."""
         with self._lock:
-            if self._waiting >= self._limit:
+            if self._waiting >= self._limit and self._clock() - self._asked_at > SLOW:
                 raise errors.Unavailable(
-                    f'{self._limit} calls wait for this node already', self._node_name, 1
+                    f'{self._waiting} calls wait for this node already', self._node_name, 1
                 )
             self._waiting += 1
             batch = self._next = self._next or _Batch()
@@ -54,6 +58,7 @@ class SharedRead:
             lead = not self._running
             if lead:
                 self._running = True
+                self._asked_at = self._clock()
                 self._next = None
         try:
             if lead:
@@ -70,6 +75,7 @@ class SharedRead:
             with self._lock:
                 following, self._next = self._next, None
                 self._running = following is not None
+                self._asked_at = self._clock()
             if following is not None:
                 threads.spawn(self._lead, following)
 

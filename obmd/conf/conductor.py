@@ -58,8 +58,8 @@ OPTIONS = [
         'max_waiting',
         default=64,
         min=1,
-        help='Reads of one node that may wait at once; the next is answered 503. So no node '
-        'with a dead BMC takes the whole pool.',
+        help='Reads of one node that may wait at once for a BMC that has not answered for a '
+        'second; the next is answered 503. So no node with a dead BMC takes the whole pool.',
     ),
     cfg.IntOpt(
         'max_writes',

@@ -1,6 +1,7 @@
 """obmd's own API, ``/api/v1``, and the pages that monitoring asks."""
 
 import math
+import re
 
 from obmd.api import auth
 from obmd.api import http
@@ -13,6 +14,7 @@ from obmd.conf import CONF
 
 #: records of an event log in one answer
 EVENTS_DEFAULT, EVENTS_MOST = 100, 10000
+_SECONDS = re.compile(r'[0-9]{1,9}(\.[0-9]{1,9})?')
 
 
 def sweep(request, services):
@@ -42,10 +44,7 @@ def _seconds(text):
     longest = CONF.conductor.sweep_timeout
     if text is None:
         return min(CONF.ipmi.deadline, longest)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
+    seconds = float(text) if _SECONDS.fullmatch(text) else math.nan
     if not 0 < seconds <= longest:
         raise errors.InvalidInput(f'deadline must be a number of seconds, at most {longest:g}')
     return seconds

@@ -17,6 +17,7 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
 
+from obmd.common import listening  # noqa: E402
 from obmd.common import serving  # noqa: E402
 from obmd.streams import viewer  # noqa: E402
 
@@ -55,7 +56,7 @@ def answer(environ, start_response):
 
 
 logging.basicConfig(level=logging.INFO)
-serving.raise_file_limit()
+listening.raise_file_limit()
 for bound in os.environ.get('BOUNDS', '').split():
     option, value = bound.split('=')
     setattr(serving, option, float(value))

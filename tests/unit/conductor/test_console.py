@@ -178,6 +178,21 @@ def test_an_opening_that_fails_is_told_to_all_who_wait_each_with_an_error_of_its
     assert rig.opened == [False]
 
 
+def test_who_joins_a_try_that_is_about_to_fail_has_one_of_its_own(rig, in_thread):
+    inside, go = rig.hold_open()
+    rig.driver.errors['console'] = [SILENT]
+    first = in_thread(lambda: rig.console.watch('t1', None, None, False, Deadline(30)))
+    inside.wait(10)
+    rig.clock.now += 4
+    late = in_thread(lambda: rig.console.watch('t1', None, None, False, Deadline(30)))
+    while rig.console.viewers < 2:
+        pass
+    go.set()
+    assert isinstance(first.error(), errors.BmcSilent)
+    late.result()
+    assert rig.opened == [False, False]
+
+
 @pytest.mark.parametrize(
     'error', [SILENT, HELD, errors.CredentialsRefused('wrong', 'n1'), errors.BmcRefused('no', 'n1')]
 )

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 
 from obmd.common import errors
@@ -154,6 +156,7 @@ def test_a_silent_bmc_takes_no_more_callers_than_there_are_places(live, monkeypa
     CONF.set_override('max_waiting', 2, 'conductor')
     try:
         with live.place(), live.place():
+            live._clock = lambda: live._waiting_since + power.SLOW + 1
             with pytest.raises(errors.Unavailable) as full:
                 with live.place():
                     raise AssertionError('it got a place')
@@ -162,6 +165,12 @@ def test_a_silent_bmc_takes_no_more_callers_than_there_are_places(live, monkeypa
             pass
     finally:
         CONF.clear_override('max_waiting', 'conductor')
+
+
+def test_any_number_may_come_at_once_to_a_bmc_that_answers(live):
+    with contextlib.ExitStack() as callers:
+        for _ in range(10 * CONF.conductor.max_waiting):
+            callers.enter_context(live.place())
 
 
 # -- what the owner records -----------------------------------------------------------------------

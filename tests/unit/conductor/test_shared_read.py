@@ -82,9 +82,10 @@ def test_after_a_pause_a_new_question_is_a_new_read(shared, read):
         assert shared.get(Deadline(30)) == number
 
 
-def test_no_more_than_the_limit_wait(shared, read):
+def test_no_more_than_the_limit_wait_for_a_slow_bmc(shared, read):
     callers = [InThread(lambda: shared.get(Deadline(30))) for _ in range(10)]
     until_waiting(shared, 10)
+    shared._clock = lambda: shared._asked_at + power.SLOW + 1
     with pytest.raises(errors.Unavailable) as refused:
         shared.get(Deadline(30))
     assert refused.value.node == 'n1'
