@@ -465,6 +465,20 @@ class Split(Deployment):
         """:returns: str, what the database answers."""
         return self.postgresql.query(text, self.database).strip()
 
+    def wait_until_settled(self):
+        """Wait until no node has moved for a second: a conductor that came back gets its share."""
+
+        def owners():
+            return self.query('SELECT name, owner FROM nodes ORDER BY name')
+
+        def settled():
+            before = owners()
+            time.sleep(1)
+            return owners() == before
+
+        self.wait_for()
+        wait_until(settled, 30, 'the end of hand-overs', 0)
+
     def owner(self, node):
         """:returns: :class:`Process` of the conductor that owns ``node``."""
         host = self.query(

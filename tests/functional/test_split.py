@@ -50,6 +50,7 @@ def nodes(split, farm):
 def some_node(split, farm, number):
     """:returns: (BMC, Node, the conductor that owns it, the other one)."""
     bmc = farm.bmcs[number]
+    split.wait_until_settled()
     owner = split.owner(bmc['name'])
     (other,) = (conductor for conductor in split.conductors if conductor is not owner)
     return bmc, split.node(bmc['name']), owner, other
