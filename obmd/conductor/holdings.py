@@ -151,9 +151,6 @@ class Holdings:
         """Answer no call for the node any more: it moves.  ``drop`` ends this."""
         self._leaving.add(uuid)
 
-    def is_leaving(self, uuid):
-        return uuid in self._leaving
-
     def drop(self, uuid):
         """Forget a node.  :returns: LiveNode or None; closing it is the caller's."""
         with self._lock:
