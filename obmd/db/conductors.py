@@ -29,6 +29,7 @@ class Conductor:
     :ivar started_at: float, wall time for a person to read.
     :ivar home: str, the same at each start with one state folder on one machine under one host
         name; ``''``: unknown.
+    :ivar drained: bool, an operator wants it to own nothing.
     """
 
     incarnation: str
@@ -43,6 +44,7 @@ class Conductor:
     version: str = ''
     started_at: float = 0.0
     home: str = ''
+    drained: bool = False
 
 
 _FIELDS = [field.name for field in dataclasses.fields(Conductor)]

@@ -69,6 +69,9 @@ class Node(Base):
     target_reason = sa.Column(sa.Text)
     target_call_id = sa.Column(sa.String(64))
     last_error = sa.Column(sa.Text)
+    lock_purpose = sa.Column(sa.String(255))
+    lock_caller = sa.Column(sa.String(255))
+    lock_since = sa.Column(sa.Double)
     created_at = sa.Column(sa.Double, nullable=False)
     updated_at = sa.Column(sa.Double, nullable=False)
 
@@ -88,3 +91,4 @@ class Conductor(Base):
     version = sa.Column(sa.String(64), nullable=False)
     started_at = sa.Column(sa.Double, nullable=False)
     home = sa.Column(sa.String(32), nullable=False, default='')
+    drained = sa.Column(sa.Boolean, nullable=False, default=False)

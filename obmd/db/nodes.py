@@ -46,6 +46,9 @@ class Node:
     target_reason: str | None
     target_call_id: str | None
     last_error: str | None
+    lock_purpose: str | None
+    lock_caller: str | None
+    lock_since: float | None
     created_at: float
     updated_at: float
 

@@ -1,0 +1,17 @@
+"""What runs on a node and for whom; conductors that an operator has drained."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = '0003'
+down_revision = '0002'
+
+
+def upgrade():
+    # the shadow of the lock that the owner holds in memory
+    op.add_column('nodes', sa.Column('lock_purpose', sa.String(255)))
+    op.add_column('nodes', sa.Column('lock_caller', sa.String(255)))
+    op.add_column('nodes', sa.Column('lock_since', sa.Double))
+    op.add_column(
+        'conductors', sa.Column('drained', sa.Boolean, nullable=False, server_default=sa.false())
+    )
