@@ -2,7 +2,14 @@
 
 The ring only proposes.  ``nodes.owner`` decides, changed by compare-and-swap alone
 (``obmd.db.nodes.claim``), and the API routes to the owner in the row.
+
+A ring is computed when it is first asked, in slices: a hundred conductors take some 40 ms, in
+which nothing else of the process would run.  Who asks meanwhile waits for it.
 """
+
+import collections
+import threading
+import time
 
 from tooz import hashring
 
@@ -28,8 +35,10 @@ class Rings:
                     conductor.incarnation
                 )
         self._partitions = partitions
-        self._members = members
+        self._members = {key: frozenset(those) for key, those in members.items()}
+        #: by members: drivers that the same conductors have share one
         self._rings = {}
+        self._computing = threading.Lock()
 
     def __eq__(self, other):
         return isinstance(other, Rings) and self._members == other._members
@@ -41,14 +50,43 @@ class Rings:
         return self.propose_for(node.uuid, node.conductor_group, node.driver)
 
     def propose_for(self, uuid, group, driver):
-        """:returns: str, the incarnation that should own the node, or None when no live
-        conductor of its group has its driver."""
-        key = group, driver
-        members = self._members.get(key)
+        """May yield to other threads, where a ring is asked for the first time.
+
+        :returns: str, the incarnation that should own the node, or None when no live conductor
+            of its group has its driver.
+        """
+        members = self._members.get((group, driver))
         if not members:
             return None
         if len(members) == 1:
             return next(iter(members))
-        if key not in self._rings:
-            self._rings[key] = hashring.HashRing(sorted(members), partitions=self._partitions)
-        return next(iter(self._rings[key].get_nodes(uuid.encode())))
+        ring = self._rings.get(members)
+        if ring is None:
+            ring = self._compute(members)
+        return next(iter(ring.get_nodes(uuid.encode())))
+
+    def _compute(self, members):
+        with self._computing:
+            if members not in self._rings:
+                self._rings[members] = _ring(members, self._partitions)
+            return self._rings[members]
+
+
+def _ring(members, partitions):
+    """:returns: ``HashRing(members, partitions)``, computed in slices of a millisecond or two.
+
+    tooz hashes and sorts all points in one call, and ``add_node`` sorts all of them again.
+    """
+    ring = hashring.HashRing((), partitions)
+    runs = collections.deque()
+    for member in sorted(members):
+        time.sleep(0)
+        one = hashring.HashRing((member,), partitions)
+        ring.nodes.update(one.nodes)
+        ring._ring.update(one._ring)
+        runs.append(one._partitions)
+    while len(runs) > 1:
+        time.sleep(0)
+        runs.append(sorted(runs.popleft() + runs.popleft()))  # merges two sorted runs
+    ring._partitions = runs.pop()
+    return ring

@@ -154,3 +154,13 @@ def test_an_owner_that_has_gone_is_told_from_a_node_that_nobody_can_own(router):
     with pytest.raises(errors.Unavailable) as nobody:
         router.owner_of(node(None, group='rack1'))
     assert not isinstance(nobody.value, routing.OwnerGone)
+
+
+def test_a_large_range_is_routed_in_slices(router, monkeypatch):
+    slices = []
+    monkeypatch.setattr(routing.time, 'sleep', slices.append)
+    many = [node('a', f'n{number}') for number in range(2 * routing.SLICE + 1)]
+    by_owner, unroutable = router.split(many)
+    assert len(by_owner['a']) == len(many)
+    assert not unroutable
+    assert slices == [0, 0, 0]
