@@ -20,7 +20,7 @@ class Rings:
     """The rings over some live conductors; immutable.
 
     :param conductors: iterable of ``obmd.db.conductors.Conductor``, the live ones; those that
-        leave are on no ring.
+        leave or are drained are on no ring.
     :param partitions: points a conductor has on its rings.  tooz's default of 32 moves up to
         1.9 times the ideal share at a join; 512 keeps it within 1.2.
     """
@@ -28,7 +28,7 @@ class Rings:
     def __init__(self, conductors, partitions):
         members = {}
         for conductor in conductors:
-            if conductor.state != LIVE:
+            if conductor.state != LIVE or conductor.drained:
                 continue
             for driver in conductor.drivers:
                 members.setdefault((conductor.conductor_group, driver), set()).add(
@@ -44,6 +44,10 @@ class Rings:
         return isinstance(other, Rings) and self._members == other._members
 
     __hash__ = None
+
+    def members(self, group, driver):
+        """:returns: frozenset of str, the incarnations that may own nodes of ``group``."""
+        return self._members.get((group, driver), frozenset())
 
     def propose(self, node):
         """As :meth:`propose_for`.  :param node: ``obmd.db.nodes.Node``."""
@@ -90,3 +94,22 @@ def _ring(members, partitions):
         runs.append(sorted(runs.popleft() + runs.popleft()))  # merges two sorted runs
     ring._partitions = runs.pop()
     return ring
+
+
+def why_nobody(group, driver, conductors):
+    """Why no conductor should own the nodes of ``group`` with ``driver``.
+
+    :param conductors: iterable of ``obmd.db.conductors.Conductor``, the live ones.
+    :returns: str.
+    """
+    named = f'group {group!r}' if group else 'no group'
+    drained = sorted(
+        one.host
+        for one in conductors
+        if one.drained and one.conductor_group == group and driver in one.drivers
+    )
+    if drained:
+        return (
+            f'every live conductor of {named} with driver {driver} is drained: {", ".join(drained)}'
+        )
+    return f'no live conductor of {named} with driver {driver}'

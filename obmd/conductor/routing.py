@@ -114,5 +114,4 @@ class Router:
     def _why(self, node):
         if node.owner:
             return 'the conductor that owns the node is not answering; another takes over soon'
-        group = f'group {node.conductor_group!r}' if node.conductor_group else 'no group'
-        return f'no live conductor of {group} with driver {node.driver}'
+        return ownership.why_nobody(node.conductor_group, node.driver, self._live.values())

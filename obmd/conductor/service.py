@@ -170,6 +170,7 @@ class Conductor:
         self._looked_at = time.monotonic()
         if self._stopping:
             return
+        self._notice_drain(rows)
         # At once, whoever else is claiming: what is told to come to us now must be seen as ours.
         rings = ownership.Rings(live, CONF.conductor.ring_partitions)
         if rings != self._rings:  # the points of a ring are worth keeping
@@ -187,11 +188,19 @@ class Conductor:
             if self._unbalanced:
                 self._unbalanced = False
                 threads.spawn(self._rebalance)
-            for incarnation in dead:
+            kept = {row.incarnation for row in rows if row.drained}
+            for incarnation in dead - kept:
                 if not nodes.owns_any(incarnation):
                     conductors.remove(incarnation)
         finally:
             self._claiming.release()
+
+    def _notice_drain(self, rows):
+        """The rings leave a drained one out; who reads the log is told here."""
+        drained = any(row.drained for row in rows if row.incarnation == self.row.incarnation)
+        if drained != self.row.drained:
+            self.row = dataclasses.replace(self.row, drained=drained)
+            LOG.warning('drained: owns nothing' if drained else 'not drained any more')
 
     def _rebalance(self):
         """Hand over what the rings give to others; again later if some of it was busy."""

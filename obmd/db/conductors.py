@@ -2,6 +2,9 @@
 
 ``beat`` only counts up; who watches it judges by his own clock whether it moves.  Every
 function raises :class:`obmd.common.errors.Unavailable` when the database is not there.
+
+A drain is a host's and lasts until it is undrained: the row of a drained conductor that has stopped
+or died stays, as dead, until the next start of its host takes the drain over (:func:`register`).
 """
 
 import dataclasses
@@ -59,12 +62,27 @@ def _conductor(row):
 
 
 def register(conductor):
-    """Add the row of a start.  :param conductor: :class:`Conductor`."""
+    """Add the row of a start, drained if its host was.  :param conductor: :class:`Conductor`."""
     values = dataclasses.asdict(conductor)
     values['drivers'] = list(conductor.drivers)
     values['key_ids'] = list(conductor.key_ids)
     with engine.writer() as session:
+        if conductor.kind == CONDUCTOR and _take_drain(session, conductor.host):
+            values['drained'] = True
         session.execute(sa.insert(_TABLE).values(values))
+
+
+def _take_drain(session, host):
+    """Take it from dead rows, which may go then.  :returns: bool, whether one was drained."""
+    drained = sa.select(_TABLE.c.incarnation, _TABLE.c.host).where(
+        _TABLE.c.drained, _TABLE.c.state == DEAD
+    )
+    # Hosts are compared here: not every database compares them as bytes.
+    old = [incarnation for incarnation, name in session.execute(drained) if name == host]
+    if not old:
+        return False
+    where = _TABLE.c.incarnation.in_(old), _TABLE.c.drained
+    return bool(session.execute(sa.update(_TABLE).where(*where).values(drained=False)).rowcount)
 
 
 def beat(incarnation, beat):
@@ -113,11 +131,34 @@ def set_state(incarnation, state):
 
 
 @engine.retried
+def drain(incarnation):
+    """Let a conductor own nothing.  :returns: bool, whether it renews its row."""
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
+    with engine.writer() as session:
+        statement = sa.update(_TABLE).where(*where).values(drained=True)
+        return bool(session.execute(statement).rowcount)
+
+
+@engine.retried
+def undrain(incarnation):
+    """Let a conductor have its share again.  :returns: bool, whether it was drained."""
+    where = [_TABLE.c.incarnation == incarnation, _TABLE.c.drained]
+    with engine.writer() as session:
+        statement = sa.update(_TABLE).where(*where).values(drained=False)
+        return bool(session.execute(statement).rowcount)
+
+
+@engine.retried
 def remove(incarnation):
     """Delete the row: a clean stop, or a dead one that owns nothing any more.
 
-    :returns: bool, whether there was one.
+    A drained one stays, as dead.
+
+    :returns: bool, whether a row was deleted.
     """
+    mine = _TABLE.c.incarnation == incarnation
     with engine.writer() as session:
-        statement = sa.delete(_TABLE).where(_TABLE.c.incarnation == incarnation)
-        return bool(session.execute(statement).rowcount)
+        if session.execute(sa.delete(_TABLE).where(mine, ~_TABLE.c.drained)).rowcount:
+            return True
+        session.execute(sa.update(_TABLE).where(mine, _TABLE.c.drained).values(state=DEAD))
+        return False

@@ -265,9 +265,41 @@ def release_all(incarnation):
         return _update(session, [_TABLE.c.owner == incarnation], owner=None)
 
 
-def owned_by(incarnation):
-    """:returns: list of :class:`Node`."""
-    return _all(_select(_TABLE.c.owner == incarnation).order_by(_TABLE.c.id))
+def owned_by(incarnation, limit=None):
+    """:returns: list of :class:`Node`, at most ``limit``."""
+    return _all(_select(_TABLE.c.owner == incarnation).order_by(_TABLE.c.id).limit(limit))
+
+
+@engine.retried
+def owned_counts(incarnations=None):
+    """How many nodes each owner has; reads the whole index, or what ``incarnations`` own.
+
+    :returns: dict of (incarnation, conductor group, driver) -> int, above 0.
+    """
+    key = _TABLE.c.owner, _TABLE.c.conductor_group, _TABLE.c.driver
+    owned = _TABLE.c.owner.is_not(None)
+    if incarnations is not None:
+        owned = _TABLE.c.owner.in_(list(incarnations))
+    statement = sa.select(*key, sa.func.count()).where(owned).group_by(*key)
+    with engine.reader() as session:
+        return {tuple(row[:3]): row[3] for row in session.execute(statement)}
+
+
+def placements(after_id, limit):
+    """What the rings need of up to ``limit`` nodes with a larger id, by id.
+
+    :returns: list of (id, uuid, conductor group, driver, owner or None).
+    """
+    columns = (_TABLE.c[name] for name in ('id', 'uuid', 'conductor_group', 'driver', 'owner'))
+    return _placements(
+        sa.select(*columns).where(_TABLE.c.id > after_id).order_by(_TABLE.c.id).limit(limit)
+    )
+
+
+@engine.retried
+def _placements(statement):
+    with engine.reader() as session:
+        return [tuple(row) for row in session.execute(statement)]
 
 
 def claimable(group, drivers, dead_owners, limit, after_id=0):

@@ -16,15 +16,20 @@ from oslo_config import cfg
 from obmd.cmd.manage import base
 from obmd.cmd.manage import conductors
 from obmd.cmd.manage import database
+from obmd.cmd.manage import drains
 from obmd.cmd.manage import import_obmd
 from obmd.cmd.manage import keys
 from obmd.cmd.manage import nodes
+from obmd.cmd.manage import removal
 from obmd.cmd.manage import tokens
 from obmd.common import errors
 from obmd.common import secrets
 from obmd.conf import CONF
 from obmd.db import engine
 from obmd.version import VERSION
+
+#: exit status of what Ctrl-C has ended, as of a shell
+INTERRUPTED = 130
 
 COMMANDS = {
     'db upgrade': database.DbUpgrade,
@@ -36,7 +41,11 @@ COMMANDS = {
     'node retry': nodes.NodeRetry,
     'node list': nodes.NodeList,
     'node show': nodes.NodeShow,
+    'node owner': nodes.NodeOwner,
     'conductor list': conductors.ConductorList,
+    'conductor drain': drains.ConductorDrain,
+    'conductor undrain': drains.ConductorUndrain,
+    'conductor remove': removal.ConductorRemove,
     'token new': tokens.TokenNew,
     'import obmd': import_obmd.ImportObmd,
 }
@@ -131,3 +140,5 @@ def main(argv=None):
     except SystemExit as end:
         # argparse: 0 after help, 2 after a wrong option
         return end.code or 0
+    except KeyboardInterrupt:
+        return INTERRUPTED

@@ -2,6 +2,8 @@
 
 from obmd.cmd.manage import base
 from obmd.common import errors
+from obmd.conductor import ownership
+from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
 
@@ -82,3 +84,73 @@ class NodeShow(_OneNode, base.ShowOne):
             'updated_at': base.when(node.updated_at),
         }
         return tuple(shown), tuple(base.printable(value) for value in shown.values())
+
+
+class NodeOwner(_OneNode, base.ShowOne):
+    """Show who owns a node, who should, and what runs on it.
+
+    The owner is in the node's row, the one that should own it is whom the hash ring gives it to.
+    They differ while a hand-over is under way.
+    """
+
+    def take_action(self, parsed_args):
+        base.open_database()
+        node = nodes.get(parsed_args.node)
+        if node is None:
+            raise _unknown(parsed_args.node)
+        rows = {row.incarnation: row for row in conductors.all()}
+        shown = {
+            'name': node.name,
+            'uuid': node.uuid,
+            'type': node.driver,
+            'group': node.conductor_group,
+            **_owner(node, rows),
+            'should_own': _should_own(node, rows),
+            'sol': _sol(node, rows),
+            'running': node.lock_purpose,
+            'running_for': node.lock_caller,
+            'running_since': base.when(node.lock_since),
+            'target_power_state': node.target_power_state,
+            'target_until': base.when(node.target_until),
+            'target_reason': node.target_reason,
+            'last_error': node.last_error,
+            'credentials_refused': node.credentials_refused,
+            'credentials_refused_at': base.when(node.credentials_refused_at),
+        }
+        return tuple(shown), tuple(base.printable(value) for value in shown.values())
+
+
+def _owner(node, rows):
+    row = rows.get(node.owner)
+    if node.owner is None:
+        host, state = '', 'nobody owns it'
+    elif row is None:
+        host, state = '', 'its row is gone'
+    else:
+        host, state = row.host, f'{row.state}, drained' if row.drained else row.state
+    return {
+        'owner': host,
+        'owner_state': state,
+        'owner_incarnation': node.owner,
+        'owner_epoch': node.owner_epoch,
+    }
+
+
+def _should_own(node, rows):
+    rings = ownership.Rings(rows.values(), CONF.conductor.ring_partitions)
+    proposed = rings.propose(node)
+    if proposed is not None:
+        return rows[proposed].host
+    living = [row for row in rows.values() if row.state in conductors.ALIVE]
+    return ownership.why_nobody(node.conductor_group, node.driver, living)
+
+
+def _sol(node, rows):
+    """Who holds the BMC's SOL session, as the row says."""
+    holder, _, address = (node.sol_holder or '').partition(' ')
+    if not address:
+        return {'': 'nobody', 'foreign': 'somebody else'}.get(holder, holder)
+    if holder == node.owner:
+        return f'its owner, from {address}'
+    former = rows[holder].host if holder in rows else holder
+    return f'a former owner, {former}, from {address}'

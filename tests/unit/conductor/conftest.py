@@ -128,6 +128,7 @@ def _memory():
 def database(_memory):
     """An empty database."""
     for row in conductors.all():
+        conductors.undrain(row.incarnation)
         conductors.remove(row.incarnation)
     for _id, row in nodes.page(0, 1000):
         nodes.delete(row.name)

@@ -205,3 +205,30 @@ def test_drivers_that_the_same_conductors_have_share_one_ring(monkeypatch):
     same = [rings.propose(node(5, driver=driver)) for driver in ('ipmi', 'mock')]
     assert same[0] == same[1]
     assert len(computed) == 1
+
+
+def drained(name, group=''):
+    return conductors.Conductor(name, f'host-{name}', group, ('ipmi',), 'http://x', drained=True)
+
+
+def test_who_is_drained_or_leaves_is_on_no_ring():
+    leaving = conductors.Conductor('c', 'h', '', ('ipmi',), 'http://x', state='leaving')
+    rings = ownership.Rings([member('a'), drained('b'), leaving], PARTITIONS)
+    assert rings == ownership.Rings([member('a')], PARTITIONS)
+    assert rings.members('', 'ipmi') == {'a'}
+    assert rings.members('rack1', 'ipmi') == set()
+
+
+@pytest.mark.parametrize(
+    ('members', 'why'),
+    [
+        ([], "no live conductor of group 'rack1' with driver ipmi"),
+        ([drained('a')], "no live conductor of group 'rack1' with driver ipmi"),
+        (
+            [drained('b', 'rack1'), drained('a', 'rack1')],
+            "every live conductor of group 'rack1' with driver ipmi is drained: host-a, host-b",
+        ),
+    ],
+)
+def test_why_nobody_should_own_a_node_is_told(members, why):
+    assert ownership.why_nobody('rack1', 'ipmi', members) == why

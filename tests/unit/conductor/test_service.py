@@ -442,6 +442,92 @@ def test_a_stop_whose_others_are_of_another_group_releases_what_it_has(make, reg
     assert set(rows()) == {'other'}
 
 
+def test_a_drained_one_hands_all_over_and_claims_nothing_until_it_is_undrained(
+    make, register, spawned
+):
+    register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    other('other')
+    conductors.drain(mine)
+    look(conductor)
+    spawned.join()
+    assert nodes.get('n1').owner is None
+    look(conductor)
+    assert len(conductor._holdings) == 0
+    conductors.remove('other')
+    conductors.undrain(mine)
+    look(conductor)
+    assert nodes.get('n1').owner == mine
+
+
+def test_a_drained_one_without_others_keeps_its_nodes(make, register, spawned):
+    register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    other('other', drained=True)
+    conductors.drain(mine)
+    for _ in range(2):
+        look(conductor)
+        spawned.join()
+    assert nodes.get('n1').owner == mine
+    assert len(conductor._holdings) == 1
+
+
+def test_a_call_for_a_node_that_nobody_owns_is_not_taken_by_a_drained_one(make, register):
+    conductor = make()
+    conductor.start()
+    other('other')
+    conductors.drain(conductor.row.incarnation)
+    look(conductor)
+    row = register('n1')
+    with pytest.raises(errors.NotOwner):
+        conductor._holdings.find(row.uuid)
+    assert nodes.get('n1').owner is None
+
+
+def test_a_drain_outlasts_a_stop_and_a_start(make, register):
+    register('n1')
+    first = make()
+    first.start()
+    conductors.drain(first.row.incarnation)
+    first.stop()
+    assert [(row.state, row.drained) for row in conductors.all()] == [('dead', True)]
+    second = make()
+    second.start()
+    assert rows()[second.row.incarnation].drained
+    assert nodes.get('n1').owner is None
+    look(second)
+    assert set(rows()) == {second.row.incarnation}
+
+
+def test_a_drain_outlasts_a_crash_and_others_who_look(make, register):
+    other('crashed', host='host-1', state='dead', drained=True)
+    conductor = make()
+    look_on = make()
+    look_on.row = service.dataclasses.replace(look_on.row, host='host-2')
+    look_on.start()
+    look(look_on)
+    assert rows()['crashed'].drained
+    look_on.stop()
+    conductor.start()
+    assert rows()[conductor.row.incarnation].drained
+
+
+def test_a_start_refused_as_a_twin_loses_no_drain(make, monkeypatch):
+    def refuse(_self):
+        raise errors.Fatal('another started in the same moment')
+
+    other('before', host='host-1', state='dead', drained=True)
+    monkeypatch.setattr(service.neighbours.Neighbours, 'check', refuse)
+    conductor = make()
+    with pytest.raises(errors.Fatal):
+        conductor.start()
+    assert [row.state for row in conductors.all() if row.drained] == ['dead']
+
+
 def test_a_start_that_was_declared_dead_lets_go_and_touches_nothing(make, register, spawned):
     row = register('n1')
     conductor = make()

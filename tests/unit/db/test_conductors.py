@@ -24,6 +24,7 @@ TWO = dataclasses.replace(
 @pytest.fixture(autouse=True)
 def empty(database):
     for one in conductors.all():
+        conductors.undrain(one.incarnation)
         conductors.remove(one.incarnation)
 
 
@@ -62,3 +63,85 @@ def test_a_removed_one_neither_beats_nor_is_removed_again():
     assert not conductors.remove(ONE.incarnation)
     assert not conductors.beat(ONE.incarnation, 1)
     assert conductors.all() == []
+
+
+# -- drains ---------------------------------------------------------------------------------------
+
+
+def drained():
+    return [(one.incarnation[0], one.state) for one in conductors.all() if one.drained]
+
+
+def start(incarnation, **values):
+    conductors.register(
+        dataclasses.replace(ONE, incarnation=incarnation * 32, beat=0, **values),
+    )
+
+
+def test_a_conductor_is_drained_and_undrained_and_told_when_it_was_not():
+    conductors.register(ONE)
+    assert not conductors.undrain(ONE.incarnation)
+    assert conductors.drain(ONE.incarnation)
+    assert conductors.drain(ONE.incarnation)
+    assert drained() == [('1', 'live')]
+    assert conductors.undrain(ONE.incarnation)
+    assert not conductors.undrain(ONE.incarnation)
+    assert conductors.all() == [ONE]
+
+
+def test_a_drained_one_that_leaves_is_kept_as_dead_until_its_host_starts_again():
+    conductors.register(ONE)
+    conductors.drain(ONE.incarnation)
+    assert not conductors.remove(ONE.incarnation)
+    assert not conductors.remove(ONE.incarnation)
+    assert drained() == [('1', 'dead')]
+    start('3')
+    assert drained() == [('3', 'live')]
+    assert conductors.remove(ONE.incarnation)
+
+
+def test_a_drained_one_that_died_hands_its_drain_on_once():
+    conductors.register(ONE)
+    conductors.drain(ONE.incarnation)
+    conductors.mark_dead(ONE.incarnation)
+    start('3')
+    conductors.undrain('3' * 32)
+    conductors.mark_dead('3' * 32)
+    start('4')
+    assert drained() == []
+
+
+@pytest.mark.parametrize(
+    'values', [{'host': 'HOST1'}, {'host': 'host1 '}, {'kind': conductors.ALL_IN_ONE}]
+)
+def test_a_drain_is_not_of_another_host_or_of_an_all_in_one(values):
+    conductors.register(ONE)
+    conductors.drain(ONE.incarnation)
+    conductors.remove(ONE.incarnation)
+    start('3', **values)
+    assert drained() == [('1', 'dead')]
+
+
+def test_a_live_twin_keeps_its_drain():
+    conductors.register(ONE)
+    conductors.drain(ONE.incarnation)
+    start('3')
+    assert drained() == [('1', 'live')]
+
+
+def test_a_dead_or_unknown_one_cannot_be_drained():
+    conductors.register(ONE)
+    conductors.mark_dead(ONE.incarnation)
+    assert not conductors.drain(ONE.incarnation)
+    assert not conductors.drain('9' * 32)
+
+
+def test_a_drain_that_comes_while_it_leaves_is_either_kept_or_refused():
+    """Whatever order the two come in."""
+    conductors.register(ONE)
+    conductors.remove(ONE.incarnation)
+    assert not conductors.drain(ONE.incarnation)
+    conductors.register(ONE)
+    conductors.drain(ONE.incarnation)
+    conductors.remove(ONE.incarnation)
+    assert drained() == [('1', 'dead')]
