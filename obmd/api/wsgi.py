@@ -19,6 +19,7 @@ from obmd.conductor import membership
 from obmd.conductor import routing
 from obmd.conductor import rpcapi
 from obmd.conf import CONF
+from obmd.conf import libraries
 from obmd.db import conductors
 from obmd.db import engine
 from obmd.drivers import registry
@@ -50,13 +51,14 @@ def build():
         if not router.live:
             raise errors.Unavailable('no conductor is live', retry_after=options.heartbeat_ttl)
 
+    bus = rpc.Bus()
     return app.make_app(
         operations.Services(
-            conductor_api=rpcapi.ConductorAPI(rpc.Bus(), router),
+            conductor_api=rpcapi.ConductorAPI(bus, router),
             router=router,
             public_key=public_key,
             admin_hash=admin_hash,
-            readiness=(conductors.all, some_conductor),
+            readiness=(conductors.all, some_conductor, bus.check),
         )
     )
 
@@ -93,6 +95,7 @@ class _Lazy:
 
 def _configure_and_build():
     """Options come from obmd.conf in oslo.config's places and ``OS_<GROUP>__<OPTION>``."""
+    libraries.set_defaults()
     try:
         CONF([], project='obmd', prog='obmd-api')
     except cfg.Error as error:

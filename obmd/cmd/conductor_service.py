@@ -11,6 +11,7 @@ from obmd.common import errors
 from obmd.common import listening
 from obmd.common import rpc
 from obmd.common import secrets
+from obmd.conductor import rpcapi
 from obmd.conductor import service
 from obmd.conf import CONF
 from obmd.db import conductors
@@ -60,10 +61,14 @@ class _Succession:
 
     def redeem(self, ticket):
         """As ``obmd.streams.tickets.Tickets.redeem``."""
+        if self._conductor is None:
+            raise errors.NotFound('no such ticket; this conductor has only begun to start')
         return self._conductor.tickets.redeem(ticket)
 
     def run(self):
         """Until a signal."""
+        if not self._bus.reach(rpcapi.TOPIC, lambda: self._stop.wanted):
+            return
         self._begin()
         try:
             while not self._stop.wanted:
@@ -92,6 +97,8 @@ class _Succession:
     def _begin_again(self):
         """Until it succeeds: the database may go as it came."""
         while not self._stop.wanted:
+            if not self._bus.reach(rpcapi.TOPIC, lambda: self._stop.wanted):
+                return
             try:
                 self._begin()
                 return

@@ -19,6 +19,7 @@ from oslo_messaging import opts as messaging_opts
 from oslo_messaging.rpc import dispatcher as rpc_dispatcher
 
 from obmd.common import errors
+from obmd.common import rabbit
 from obmd.common import threads
 from obmd.conf import CONF
 
@@ -26,6 +27,10 @@ LOG = logging.getLogger(__name__)
 
 #: seconds a caller waits beyond the callee's own deadline, so that the better error arrives
 GRACE = 2.0
+#: seconds within which a server must have its queues, once the broker was reached
+SERVE_LIMIT = 10.0
+#: seconds that closing may take when the broker does not answer
+CLOSE_LIMIT = 0.5
 #: least seconds without a sign of a callee after which it counts as dead
 MONITOR_MIN = 3
 
@@ -61,39 +66,93 @@ class Bus:
     def __init__(self, pool=None):
         for group, options in messaging_opts.list_opts():
             CONF.register_opts(options, group=group)
-        # A broker that is gone without a word (oslo.messaging's default: 60) is noticed in time
-        # for callers to get an answer.
-        CONF.set_default('heartbeat_timeout_threshold', 10, 'oslo_messaging_rabbit')
         if pool is not None:
             CONF.set_default('executor_thread_pool_size', pool)
             # A call that waits for the pool in this process's memory does not expire; at the
             # broker it does.
             CONF.set_default('rabbit_qos_prefetch_count', pool, 'oslo_messaging_rabbit')
-        self._transport = oslo_messaging.get_rpc_transport(CONF)
+        self._transport = _transport()
+        self._broker = rabbit.adopt(self._transport)
+        self._expecting = False
 
     def client(self, topic, version):
         target = oslo_messaging.Target(topic=topic, version=version)
-        return _Client(oslo_messaging.get_rpc_client(self._transport, target, retry=1))
+        client = oslo_messaging.get_rpc_client(self._transport, target, retry=1)
+        return _Client(client, self.check)
+
+    def check(self, patience=0.0):
+        """:param patience: seconds to wait for a broker that is not there.
+
+        :raises Unavailable: it is not there, or answers could not arrive.
+        """
+        if not self._expecting:
+            self._expecting = True
+            threads.spawn(self._expect)
+        if not self._broker.usable.wait(patience):
+            raise errors.Unavailable('the message bus cannot be reached', retry_after=5)
+
+    def _expect(self):
+        try:
+            rabbit.expect_answers(self._transport)
+        except BaseException:
+            self._expecting = False
+            raise
+
+    def reach(self, topic, give_up):
+        """Wait until the broker lets us serve ``topic``: until then nothing is registered.
+
+        :param give_up: callable, whether to wait no more.  :returns: bool, whether it does.
+        """
+        reached = _Outcome()
+        threads.spawn(reached.take, rabbit.rehearse, self._transport, topic)
+        while not reached.known.wait(0.2):
+            if give_up():
+                return False
+        reached.get()
+        return True
 
     def serve(self, topic, server, endpoint):
-        """Answer calls to ``server`` with ``endpoint``'s methods.  :returns: ``stop`` function."""
+        """Answer calls to ``server`` with ``endpoint``'s methods.  :returns: ``stop`` function.
+
+        :raises Unavailable: the broker does not let us.
+        """
         target = oslo_messaging.Target(topic=topic, server=server)
         service = oslo_messaging.get_rpc_server(self._transport, target, [endpoint])
-        service.start()
+        started = _Outcome()
+        threads.spawn(started.take, service.start)
 
         def stop():
+            started.known.wait()
             service.stop()
             service.wait()
 
+        if not started.known.wait(SERVE_LIMIT):
+            threads.spawn(stop)
+            raise errors.Unavailable(f'the message bus cannot be used: {self._broker.reason}')
+        started.get()
         return stop
 
     def close(self):
-        self._transport.cleanup()
+        closed = _Outcome()
+        threads.spawn(closed.take, self._transport.cleanup)
+        closed.known.wait(CLOSE_LIMIT)
+
+
+def _transport():
+    """:raises Fatal: ``transport_url`` cannot be used; it is not shown, it has a password."""
+    try:
+        return oslo_messaging.get_rpc_transport(CONF)
+    except oslo_messaging.DriverLoadFailure as error:
+        reason = f'there is no driver "{error.driver}"'
+    except (oslo_messaging.InvalidTransportURL, ValueError):
+        reason = 'it is not rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST:PORT]/VHOST'
+    raise errors.Fatal(f'[DEFAULT] transport_url cannot be used: {reason}')
 
 
 class _Client:
-    def __init__(self, client):
+    def __init__(self, client, check):
         self._client = client
+        self._check = check
 
     def call(self, server, method, timeout, **args):
         """Call ``method`` on ``server`` and wait for its answer.
@@ -105,6 +164,7 @@ class _Client:
         :raises OutcomeUnknown: no answer; it may or may not have been carried out.
         :raises Unavailable: the broker cannot be reached, so nothing was sent.
         """
+        self._check(min(timeout, GRACE))
         # A broker that hangs holds who publishes up for longer than the call may take.
         outcome = _Outcome()
         threads.spawn(outcome.take, self._call, server, method, timeout, args)

@@ -31,6 +31,16 @@ class Stop:
         self.limits.append(seconds)
 
 
+class Bus:
+    """A broker that lets us in at the n-th look."""
+
+    def __init__(self, looks=1):
+        self.looks = looks
+
+    def reach(self, _topic, give_up):
+        return all(not give_up() for _ in range(self.looks))
+
+
 class Conductor:
     made = []
     refusals = []
@@ -64,10 +74,10 @@ def run(monkeypatch):
     monkeypatch.setattr(Conductor, 'made', [])
     monkeypatch.setattr(Conductor, 'refusals', [])
 
-    def run(*happens):
+    def run(*happens, bus=None):
         stop = Stop(*happens)
         monkeypatch.setattr(conductor_service.startup, 'Stop', lambda: stop)
-        succession = conductor_service._Succession(None, None, 'http://x')
+        succession = conductor_service._Succession(bus or Bus(), None, 'http://x')
         succession.stop = stop
         succession.run()
         return succession
@@ -86,6 +96,17 @@ def did():
 def test_it_starts_and_stops(run):
     run()
     assert did() == [['start', 'stop']]
+
+
+def test_without_a_broker_nothing_is_registered_and_a_stop_ends_the_wait(run):
+    class Refusing(Bus):
+        def reach(self, _topic, give_up):
+            return False
+
+    succession = run(bus=Refusing())
+    assert did() == []
+    with pytest.raises(errors.NotFound):
+        succession.redeem('t')
 
 
 def test_one_that_was_declared_dead_is_followed_by_another(run):
