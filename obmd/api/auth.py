@@ -9,7 +9,10 @@ import binascii
 import hmac
 import urllib.parse
 
+from oslo_middleware import request_id
+
 from obmd.api import errors as api_errors
+from obmd.common import callers
 from obmd.common import errors
 from obmd.common import secrets
 from obmd.db import nodes
@@ -84,6 +87,16 @@ def node(request):
     if not secrets.matches(token, found.token_hash if found else None):
         raise errors.Unauthorized('the token is wrong or there is no such node')
     return found
+
+
+def caller(request, who):
+    """Who asks, for those who find the node busy, the log and the node's row.
+
+    :param who: of ``obmd.common.callers``, as the caller has proved to be.
+    :returns: :class:`obmd.common.callers.Caller`.
+    """
+    environ = request.environ
+    return callers.make(who, environ.get(request_id.ENV_REQUEST_ID), environ.get('REMOTE_ADDR'))
 
 
 def require_json(request):

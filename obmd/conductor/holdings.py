@@ -22,13 +22,15 @@ class Holdings:
     :param keyring: ``obmd.common.secrets.Keyring``.
     :param make_console: as of LiveNode.
     :param settle: called with each new LiveNode: starts what goes on without callers.
+    :param timers: as of LiveNode.
     """
 
-    def __init__(self, incarnation, keyring, make_console, settle):
+    def __init__(self, incarnation, keyring, make_console, settle, timers):
         self._incarnation = incarnation
         self._keyring = keyring
         self._make_console = make_console
         self._settle = settle
+        self._timers = timers
         self._lives = {}
         self._lock = threading.Lock()
         self._unreadable = set()
@@ -99,7 +101,7 @@ class Holdings:
                 if row is None or row.owner != self._incarnation:
                     return None
                 epoch = row.owner_epoch
-        new = node.LiveNode(row, driver, self._incarnation, epoch, self._make_console)
+        new = node.LiveNode(row, driver, self._incarnation, epoch, self._make_console, self._timers)
         with self._lock:
             live = self._lives.setdefault(row.uuid, new)
         if live is new:

@@ -10,6 +10,7 @@ import threading
 
 import oslo_messaging
 
+from obmd.common import callers
 from obmd.common import errors
 from obmd.common import rpc
 from obmd.common import threads
@@ -65,17 +66,20 @@ class Manager:
     @rpc.answers
     def set_power(self, _context, call, action):
         live = self._live(call, once=True)
-        power.set_power(live, action, Deadline(call['timeout']))
+        power.set_power(live, action, Deadline(call['timeout']), _caller(call))
 
     @rpc.answers
     def power_cycle(self, _context, call, force):
         live = self._live(call, once=True)
-        power.cycle(live, force, Deadline(call['timeout']), call['id'])
+        caller = _caller(call)
+        # what goes on after the answer is named after the request that began it
+        began_by = caller.request_id or call['id']
+        power.cycle(live, force, Deadline(call['timeout']), began_by, caller)
 
     @rpc.answers
     def set_boot_device(self, _context, call, device):
         live = self._live(call, once=True)
-        power.set_boot_device(live, device, Deadline(call['timeout']))
+        power.set_boot_device(live, device, Deadline(call['timeout']), _caller(call))
 
     @rpc.answers
     def event_log(self, _context, call, limit):
@@ -222,6 +226,10 @@ def close(live, error, reason, deadline=None, deactivate=True):
     live.abort(error)
     live.console.close(deadline, reason, deactivate)
     live.driver.close(deadline)
+
+
+def _caller(call):
+    return callers.from_wire(call.get('caller'))
 
 
 def _nothing():

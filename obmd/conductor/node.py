@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 
+from obmd.common import callers
 from obmd.common import errors
 from obmd.conductor import power
+from obmd.conductor import shadow
 from obmd.conf import CONF
 from obmd.db import nodes
 from obmd.drivers import base
@@ -33,9 +35,10 @@ class LiveNode:
     :param make_console: called with this node, gives its :class:`obmd.conductor.console.Console`.
     :ivar going: ObmdError or None, why nothing is asked of the BMC any more.
     :param incarnation: of this conductor's start; with ``epoch`` it guards every write to the row.
+    :param timers: :class:`obmd.common.timers.Timers`.
     """
 
-    def __init__(self, row, driver, incarnation, epoch, make_console, clock=time.monotonic):
+    def __init__(self, row, driver, incarnation, epoch, make_console, timers, clock=time.monotonic):
         self.name = row.name
         self.uuid = row.uuid
         self.conductor_group = row.conductor_group
@@ -59,7 +62,10 @@ class LiveNode:
         if row.target_power_state:
             self._target = Target(row.target_power_state, row.target_until, row.target_call_id)
         self._following = {}
-        self._writes = power.Writes(CONF.conductor.max_writes, row.name)
+        # what an earlier hold of ours at this epoch has left there
+        left = row.lock_purpose is not None and row.owner_epoch == epoch
+        self._shadow = shadow.Shadow(self._record_lock, timers, row.name, left)
+        self._writes = power.Writes(CONF.conductor.max_writes, row.name, self._shadow.show)
         self.console = make_console(self)
         self._status = power.SharedRead(self._ask_power, CONF.conductor.max_waiting, row.name)
 
@@ -121,6 +127,7 @@ class LiveNode:
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""
         self.going = error
+        self._shadow.close()
         self.driver.abort(error)
 
     @contextlib.contextmanager
@@ -169,11 +176,25 @@ class LiveNode:
             return driver.power_status(deadline)
 
     @contextlib.contextmanager
-    def write(self, purpose, deadline):
-        """Hold the node for ``purpose``; gives the driver."""
-        with self._writes.turn(purpose, deadline):
-            with self.bmc() as driver:
-                yield driver
+    def write(self, purpose, deadline, caller=callers.UNKNOWN):
+        """Hold the node for ``purpose``; gives the driver.
+
+        :param caller: :class:`obmd.common.callers.Caller`.
+        :raises: as :meth:`obmd.conductor.power.Writes.turn`.
+        """
+        try:
+            with self._writes.turn(purpose, deadline, caller):
+                LOG.info('%s: %s for %s', self.name, purpose, caller.full)
+                with self.bmc() as driver:
+                    yield driver
+        except errors.NodeBusy as error:
+            LOG.info('%s: %s for %s: %s', self.name, purpose, caller.full, error.reason)
+            raise
+
+    def _record_lock(self, work):
+        """:param work: :class:`obmd.conductor.shadow.Work` or None.  :returns: bool, ours."""
+        told = (work.purpose, work.caller.full, work.since) if work is not None else ()
+        return nodes.set_lock(self.uuid, self.incarnation, self.epoch, *told)
 
     # -- deferred work is in the row ----------------------------------------------------------
 

@@ -5,13 +5,16 @@ Reads take no lock and are shared; writes to one node go one after the other.
 
 import collections
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
 
+from obmd.common import callers
 from obmd.common import errors
 from obmd.common import threads
 from obmd.common.deadline import Deadline
+from obmd.conductor import shadow
 from obmd.conf import CONF
 from obmd.drivers import base
 
@@ -108,35 +111,45 @@ class _Batch:
 
 
 class _Turn:
-    """One who waits for the node; ``came`` is changed under the queue's lock."""
+    """One who waits for the node; ``came`` and ``moved`` are changed under the queue's lock.
 
-    def __init__(self):
+    :ivar moved: the node moves to another conductor: the turn never comes here.
+    """
+
+    def __init__(self, work):
+        self.work = work
         self.came = False
+        self.moved = False
         self._event = threading.Event()
 
     def come(self):
         self.came = True
-        self.wake()
+        self._event.set()
 
-    def wake(self):
+    def move(self):
+        self.moved = True
         self._event.set()
 
     def wait(self, seconds):
-        """:returns: bool, whether the turn has come."""
         self._event.wait(seconds)
-        return self.came
 
 
 class Writes:
     """The writes to one node, one at a time, in the order in which they came.
 
     :param limit: writes that may wait behind the one that runs.
+    :param show: called with the :class:`~obmd.conductor.shadow.Work` that holds the node from now
+        on, None: nothing.  It must not wait.
     """
 
-    def __init__(self, limit, node_name, clock=time.monotonic):
+    def __init__(
+        self, limit, node_name, show=lambda work: None, clock=time.monotonic, wall_clock=time.time
+    ):
         self._limit = limit
         self._node_name = node_name
+        self._show = show
         self._clock = clock
+        self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._held = False
         self._queue = collections.deque()
@@ -145,25 +158,24 @@ class Writes:
         self._moving = False
 
     @contextlib.contextmanager
-    def turn(self, purpose, deadline):
+    def turn(self, purpose, deadline, caller=callers.UNKNOWN):
         """Hold the node for one write.
 
         :param purpose: str, what runs, for those who find the node busy.
+        :param caller: :class:`obmd.common.callers.Caller`, for whom.
         :raises NodeBusy: too many wait, or the turn did not come within ``deadline``.
         :raises NotOwner: the node moves to another conductor.
         :raises BmcSilent: while this one waited, the BMC did not answer another; it is not asked
             in turn, so that a silent BMC costs all who wait one deadline and not one each.
         """
         came = self._clock()
-        self._wait_for_turn(deadline)
+        self._wait_for_turn(shadow.Work(purpose, caller), deadline)
         try:
             if self._silent_at is not None and self._silent_at >= came:
                 raise errors.BmcSilent('the BMC did not answer', self._node_name)
-            self._running = purpose, self._clock()
             with self._watch_silence():
                 yield
         finally:
-            self._running = None
             self._pass_on()
 
     @contextlib.contextmanager
@@ -181,7 +193,7 @@ class Writes:
 
         :returns: bool, whether it has ended within ``deadline``; if not, writes go on as before.
         """
-        last = _Turn()
+        last = _Turn(shadow.Work('hand-over to another conductor', callers.Caller(callers.OBMD)))
         with self._lock:
             self._moving = True
             waiting, self._queue = self._queue, collections.deque()
@@ -189,63 +201,85 @@ class Writes:
                 self._queue.append(last)
             else:
                 last.come()
-        for turn in waiting:
-            turn.wake()
+            for turn in waiting:
+                turn.move()
         last.wait(deadline.remaining)
-        if not self._withdraw(last):
-            self._moving = False
+        with self._lock:
+            if not last.came:
+                self._queue.remove(last)
+                self._moving = False
         return last.came
 
-    def _wait_for_turn(self, deadline):
+    def _wait_for_turn(self, work, deadline):
         with self._lock:
             if self._moving:
                 raise self._moved()
             if not self._held:
                 self._held = True
+                self._hold(work)
                 return
             if len(self._queue) >= self._limit:
                 raise self._busy()
-            turn = _Turn()
+            turn = _Turn(work)
             self._queue.append(turn)
         try:
             turn.wait(deadline.remaining)
         finally:
-            if not self._withdraw(turn):
-                raise self._moved() if self._moving else self._busy()
+            self._withdraw(turn)
 
     def _withdraw(self, turn):
-        """:returns: bool, whether the turn has come, be it in the moment of giving up."""
+        """Give up waiting unless the turn has come, be it in this moment."""
         with self._lock:
-            if turn in self._queue:
-                self._queue.remove(turn)
-            return turn.came
+            if turn.came:
+                return
+            if turn.moved:
+                raise self._moved()
+            self._queue.remove(turn)
+            raise self._busy()
 
     def _pass_on(self):
         with self._lock:
             if self._queue:
-                self._queue.popleft().come()
+                turn = self._queue.popleft()
+                self._hold(turn.work)
+                turn.come()
             else:
                 self._held = False
+                self._hold(None)
+
+    def _hold(self, work):
+        """``work`` (None: nothing) has the node from now on; the caller holds the lock."""
+        if work is not None:
+            work = dataclasses.replace(work, began=self._clock(), since=self._wall_clock())
+        self._running = work
+        self._show(work)
 
     def _moved(self):
-        return errors.NotOwner('the node moves to another conductor', self._node_name)
+        return errors.NotOwner(
+            f'the node moves to another conductor{self._told()}', self._node_name
+        )
 
     def _busy(self):
-        running = self._running
-        what = f': {running[0]} for {self._clock() - running[1]:.0f} s' if running else ''
-        return errors.NodeBusy(f'the node is busy{what}', self._node_name, 1)
+        return errors.NodeBusy(f'the node is busy{self._told()}', self._node_name, 1)
+
+    def _told(self):
+        if self._running is None:
+            return ''
+        waiting = 0 if self._moving else len(self._queue)
+        more = f'; {waiting} more wait' if waiting else ''
+        return f': {self._running.told(self._clock())}{more}'
 
 
-def set_power(live, action, deadline):
+def set_power(live, action, deadline, caller=callers.UNKNOWN):
     """Turn a node on or off and see that it is.  A soft cycle that waits is called off."""
     live.require('power')
     deadline = deadline.within(CONF.conductor.power_timeout)
-    with live.write(f'power {action}', deadline) as driver:
+    with live.write(f'power {action}', deadline, caller) as driver:
         _call_off(live, f'power {action} was asked for')
         driver.set_power(action, deadline)
 
 
-def cycle(live, force, deadline, call_id):
+def cycle(live, force, deadline, call_id, caller=callers.UNKNOWN):
     """Restart a node.
 
     ``force``: reset it, or turn it on when it is off.  Otherwise ask its operating system to
@@ -254,7 +288,7 @@ def cycle(live, force, deadline, call_id):
     """
     live.require('power')
     deadline = deadline.within(CONF.conductor.power_timeout)
-    with live.write('power cycle', deadline) as driver:
+    with live.write('power cycle', deadline, caller) as driver:
         if driver.cycles_itself:
             driver.set_power(base.Power.CYCLE, deadline)
             return
@@ -333,7 +367,8 @@ def _turn_on_if_off(live, target):
     if live.read_power(Deadline(live.driver.answer_within)) != base.Power.OFF:
         return False
     deadline = Deadline(CONF.conductor.power_timeout)
-    with live.write('second half of a soft power cycle', deadline) as driver:
+    began_by = callers.Caller(callers.OBMD, target.call_id)
+    with live.write('second half of a soft power cycle', deadline, began_by) as driver:
         if not live.holds(target):
             return False
         driver.set_power(base.Power.ON, deadline)
@@ -347,11 +382,11 @@ def _conclude(live, target, last_error, sleep):
         sleep(LOOK_MAX)
 
 
-def set_boot_device(live, device, deadline):
+def set_boot_device(live, device, deadline, caller=callers.UNKNOWN):
     """:raises InvalidInput: ``device`` is not one of the driver's."""
     live.require('boot_device')
     legal = live.driver.boot_devices
     if legal is not None and device not in legal:
         raise errors.InvalidInput(f'bootdev must be one of: {", ".join(legal)}', live.name)
-    with live.write('set boot device', deadline) as driver:
+    with live.write('set boot device', deadline, caller) as driver:
         driver.set_boot_device(device, deadline.within(driver.answer_within))

@@ -7,11 +7,13 @@ RPC API history:
 
 A call says which conductor start (incarnation) and which epoch of ownership it was made for; the
 conductor refuses any other, so a message that comes late or to the wrong place does nothing.
+A write also says for whom it is (``caller``); a conductor answers a call without it just so.
 """
 
 import dataclasses
 import typing
 
+from obmd.common import callers
 from obmd.common import errors
 from obmd.common import secrets
 
@@ -49,14 +51,14 @@ class ConductorAPI:
     def power_status(self, node, deadline):
         return self._call(node, 'power_status', deadline)
 
-    def set_power(self, node, action, deadline):
-        self._call(node, 'set_power', deadline, action=action)
+    def set_power(self, node, action, deadline, caller=callers.UNKNOWN):
+        self._call(node, 'set_power', deadline, caller, action=action)
 
-    def power_cycle(self, node, force, deadline):
-        self._call(node, 'power_cycle', deadline, force=force)
+    def power_cycle(self, node, force, deadline, caller=callers.UNKNOWN):
+        self._call(node, 'power_cycle', deadline, caller, force=force)
 
-    def set_boot_device(self, node, device, deadline):
-        self._call(node, 'set_boot_device', deadline, device=device)
+    def set_boot_device(self, node, device, deadline, caller=callers.UNKNOWN):
+        self._call(node, 'set_boot_device', deadline, caller, device=device)
 
     def event_log(self, node, limit, deadline):
         return self._call(node, 'event_log', deadline, limit=limit)
@@ -105,7 +107,7 @@ class ConductorAPI:
     def node_deleted(self, node):
         self._tell(node, 'node_deleted')
 
-    def _call(self, node, method, deadline, **args):
+    def _call(self, node, method, deadline, caller=None, **args):
         conductor = self._router.owner_of(node)
         call = {
             'node': node.uuid,
@@ -114,6 +116,8 @@ class ConductorAPI:
             'id': secrets.new_id(),
             'timeout': deadline.remaining,
         }
+        if caller is not None:
+            call['caller'] = caller.to_wire()
         try:
             return self._client.call(conductor.host, method, deadline.remaining, call=call, **args)
         except errors.NotOwner:

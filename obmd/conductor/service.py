@@ -75,7 +75,7 @@ class Conductor:
         self._log = console_log.ConsoleLog(CONF.console.log_dir) if CONF.console.log_dir else None
         self.tickets = tickets.Tickets(CONF.console.ticket_ttl)
         self._holdings = holdings.Holdings(
-            self.row.incarnation, keyring, self._make_console, self._settle
+            self.row.incarnation, keyring, self._make_console, self._settle, self._timers
         )
         self._revocation = revocation.Revocation(
             CONF.console.revocation_check_interval,

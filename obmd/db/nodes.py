@@ -240,6 +240,10 @@ def _held(uuid, incarnation, epoch):
     ]
 
 
+#: what held a node ends with the ownership under which it did
+_UNLOCKED = {'lock_purpose': None, 'lock_caller': None, 'lock_since': None}
+
+
 def claim(uuid, incarnation, owner, epoch):
     """Take a node from ``owner`` (None: nobody) if it still is ``owner``'s at ``epoch``.
 
@@ -248,21 +252,22 @@ def claim(uuid, incarnation, owner, epoch):
     """
     where = [_TABLE.c.uuid == uuid, _TABLE.c.owner == owner, _TABLE.c.owner_epoch == epoch]
     with engine.writer() as session:
-        done = _update(session, where, owner=incarnation, owner_epoch=epoch + 1)
+        done = _update(session, where, owner=incarnation, owner_epoch=epoch + 1, **_UNLOCKED)
     return epoch + 1 if done else None
 
 
 def release(uuid, incarnation, epoch):
     """Give a node up.  :returns: bool, whether it was ours at ``epoch``."""
     with engine.writer() as session:
-        return bool(_update(session, _held(uuid, incarnation, epoch), owner=None))
+        where = _held(uuid, incarnation, epoch)
+        return bool(_update(session, where, owner=None, **_UNLOCKED))
 
 
 @engine.retried
 def release_all(incarnation):
     """Give up every node of ``incarnation``.  :returns: int, how many."""
     with engine.writer() as session:
-        return _update(session, [_TABLE.c.owner == incarnation], owner=None)
+        return _update(session, [_TABLE.c.owner == incarnation], owner=None, **_UNLOCKED)
 
 
 def owned_by(incarnation, limit=None):
@@ -354,6 +359,21 @@ def set_sol_holder(uuid, incarnation, epoch, holder):
     :returns: bool, whether the node was ours.
     """
     return _as_owner(uuid, incarnation, epoch, sol_holder=holder)
+
+
+def set_lock(uuid, incarnation, epoch, purpose=None, caller=None, since=None):
+    """Tell what holds the node, for whom and since when (wall time, s); None: nothing.
+
+    :returns: bool, whether the node was ours.
+    """
+    return _as_owner(
+        uuid,
+        incarnation,
+        epoch,
+        lock_purpose=purpose,
+        lock_caller=caller,
+        lock_since=since,
+    )
 
 
 def set_target(uuid, incarnation, epoch, state, until, reason, call_id):

@@ -13,6 +13,7 @@ from obmd.api import operations
 from obmd.api import registration
 from obmd.api import validation
 from obmd.api.schemas import obmd as schemas
+from obmd.common import callers
 from obmd.common import deadline
 from obmd.common import errors
 from obmd.common import secrets
@@ -81,7 +82,7 @@ def power_cycle(request, services):
     validation.check(body, schemas.POWER_CYCLE)
     force = bool((body or {}).get('force'))
     operations.check_capability(node, 'power')
-    operations.call(services.conductor_api.power_cycle, node, force, operations.call_deadline())
+    _write(request, services.conductor_api.power_cycle, node, force)
     return http.Response()
 
 
@@ -98,8 +99,13 @@ def power_off(request, services):
 def _set_power(request, services, action):
     node = auth.node(request)
     operations.check_capability(node, 'power')
-    operations.call(services.conductor_api.set_power, node, action, operations.call_deadline())
+    _write(request, services.conductor_api.set_power, node, action)
     return http.Response()
+
+
+def _write(request, method, node, what):
+    caller = auth.caller(request, callers.HOLDER)
+    operations.call(method, node, what, operations.call_deadline(), caller=caller)
 
 
 def boot_device(request, services):
@@ -112,9 +118,7 @@ def boot_device(request, services):
     legal = driver.boot_devices if driver is not None else None
     if legal is not None and device not in legal:
         raise errors.InvalidInput(f'bootdev must be one of: {", ".join(legal)}', node.name)
-    operations.call(
-        services.conductor_api.set_boot_device, node, device, operations.call_deadline()
-    )
+    _write(request, services.conductor_api.set_boot_device, node, device)
     return http.Response()
 
 

@@ -42,14 +42,14 @@ class Conductor:
     def power_status(self, node, deadline):
         return self._call('power_status', node)
 
-    def set_power(self, node, action, deadline):
-        return self._call('set_power', node, action)
+    def set_power(self, node, action, deadline, caller):
+        return self._call('set_power', node, action, caller=caller)
 
-    def power_cycle(self, node, force, deadline):
-        return self._call('power_cycle', node, force)
+    def power_cycle(self, node, force, deadline, caller):
+        return self._call('power_cycle', node, force, caller=caller)
 
-    def set_boot_device(self, node, device, deadline):
-        return self._call('set_boot_device', node, device)
+    def set_boot_device(self, node, device, deadline, caller):
+        return self._call('set_boot_device', node, device, caller=caller)
 
     def event_log(self, node, limit, deadline):
         return self._call('event_log', node, limit)

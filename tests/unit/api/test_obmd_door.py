@@ -6,9 +6,12 @@ import json
 import pytest
 from nacl import public as nacl
 
+from obmd.api import app as api_app
 from obmd.api import operations
+from obmd.common import callers
 from obmd.common import errors
 from obmd.conductor import routing
+from obmd.conductor import shadow
 from obmd.db import nodes
 from obmd.drivers import registry
 from tests.unit.api.conftest import error
@@ -329,7 +332,79 @@ class TestWhatADriverCannot:
         api.app.get(f'/node/n1/power_status?token={node}', status=200)
 
 
+WRITES = [
+    ('POST', 'power_on', b''),
+    ('POST', 'power_off', b''),
+    ('POST', 'power_cycle', b'{}'),
+    ('PUT', 'boot_device', b'{"bootdev": "A"}'),
+]
+
+
+class TestForWhom:
+    """A conductor is told for whom a write is."""
+
+    @staticmethod
+    def ask(api, node, method, operation, body, **headers):
+        api.app.extra_environ = {'REMOTE_ADDR': '192.0.2.7'}
+        response = api.app.request(
+            f'/node/n1/{operation}?token={node}',
+            method=method,
+            body=body,
+            headers=headers,
+        )
+        return api.conductor.kwargs['caller'], response
+
+    @pytest.mark.parametrize(('method', 'operation', 'body'), WRITES)
+    def test_it_is_the_holder_of_the_token_with_request_and_address(
+        self, api, node, method, operation, body
+    ):
+        caller, response = self.ask(api, node, method, operation, body)
+        number = response.headers['X-Openstack-Request-Id']
+        assert caller == callers.Caller(callers.HOLDER, number, '192.0.2.7')
+
+    def test_what_a_client_says_of_itself_does_not_count(self, api, node):
+        headers = {
+            'X-Openstack-Request-Id': 'req-mine',
+            'X-Forwarded-For': '198.51.100.1',
+            'User-Agent': 'x\x1b[2J',
+        }
+        caller, response = self.ask(api, node, *WRITES[0], **headers)
+        assert caller.address == '192.0.2.7'
+        assert caller.request_id == response.headers['X-Openstack-Request-Id'] != 'req-mine'
+
+    @pytest.mark.parametrize(
+        ('headers', 'address'),
+        [
+            ({'X-Forwarded-For': '198.51.100.1'}, '198.51.100.1'),
+            ({'X-Forwarded-For': 'hearsay\x1b[2J, 198.51.100.1'}, '198.51.100.1'),
+            ({'Forwarded': 'for="[2001:db8::1]:4711";proto=https'}, '2001:db8::1'),
+            ({'X-Forwarded-For': 'n1: power off \x1b[2J' + 'x' * 5000}, None),
+        ],
+    )
+    def test_behind_a_proxy_the_address_is_what_the_proxy_says(
+        self, api, node, conf, headers, address
+    ):
+        conf('oslo_middleware', enable_proxy_headers_parsing=True)
+        api.app.app = api_app.make_app(api.services)
+        caller, _ = self.ask(api, node, *WRITES[0], **headers)
+        assert caller.address == address
+
+
 class TestErrorsOfTheConductor:
+    def test_who_finds_the_node_busy_is_told_what_runs_since_when_and_for_whom(self, api, node):
+        request = 'req-01234567-89ab-cdef-0123-456789abcdef'
+        caller = callers.Caller(callers.HOLDER, request, '192.0.2.7')
+        work = shadow.Work('power cycle', caller, began=100.0, since=1795176190.0)
+        reason = f'the node is busy: {work.told(112)}; 2 more wait'
+        api.conductor.answers['set_power'] = errors.NodeBusy(reason, 'n1', 1)
+        response = api.app.post(f'/node/n1/power_on?token={node}', status=409)
+        assert error(response) == {
+            'kind': 'node_busy',
+            'reason': 'the node is busy: power cycle since 2026-11-20 12:03:10 UTC (12 s), '
+            f"asked for by the holder of the node's token (request {request}); 2 more wait",
+            'node': 'n1',
+        }
+
     @pytest.mark.parametrize(
         ('raised', 'status'),
         [

@@ -144,6 +144,17 @@ def test_nodes_are_listed_and_shown_without_secrets(fleet):
             assert secret not in output
 
 
+def test_what_holds_a_node_is_shown(fleet):
+    uuid = nodes.get('n1').uuid
+    epoch = nodes.claim(uuid, 'a' * 32, None, 0)
+    caller = 'the admin from 192.0.2.7 (request req-1)'
+    nodes.set_lock(uuid, 'a' * 32, epoch, 'power cycle', caller, 1795176190.0)
+    shown = json.loads(fleet('node', 'show', 'n1', '-f', 'json')[1])
+    assert shown['lock_purpose'] == 'power cycle'
+    assert shown['lock_caller'] == caller
+    assert shown['lock_since'] == '2026-11-20T12:03:10Z'
+
+
 def test_an_unknown_node_is_one_line(fleet):
     for argv in (['node', 'show', 'n9'], ['node', 'retry', 'n9']):
         assert fleet(*argv) == (1, '', 'obmd-manage: there is no node "n9"\n')

@@ -58,9 +58,14 @@ def driver():
 
 
 @pytest.fixture
-def make_live(rows, driver, spawned):
+def timers():
+    return fakes.Timers()
+
+
+@pytest.fixture
+def make_live(rows, driver, spawned, timers):
     def make(make_console=lambda _live: None):
-        return node.LiveNode(rows.row, driver, 'me', rows.row.owner_epoch, make_console)
+        return node.LiveNode(rows.row, driver, 'me', rows.row.owner_epoch, make_console, timers)
 
     return make
 

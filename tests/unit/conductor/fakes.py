@@ -23,6 +23,9 @@ def row(**values):
             'token_id': 't1',
             'sol_holder': None,
             'credentials_refused': None,
+            'lock_purpose': None,
+            'lock_caller': None,
+            'lock_since': None,
             'target_power_state': None,
             'target_until': None,
             'target_call_id': None,
@@ -78,6 +81,13 @@ class Rows:
             return False
         self.row.target_power_state = self.row.target_until = self.row.target_call_id = None
         self.last_error = last_error
+        return True
+
+    def set_lock(self, uuid, incarnation, epoch, purpose=None, caller=None, since=None):
+        self._write('lock', purpose, caller, since)
+        if not self._held(uuid, incarnation, epoch):
+            return False
+        self.row.lock_purpose, self.row.lock_caller, self.row.lock_since = purpose, caller, since
         return True
 
     def set_sol_holder(self, uuid, incarnation, epoch, holder):

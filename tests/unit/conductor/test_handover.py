@@ -29,7 +29,9 @@ class Rig:
     def __init__(self, keyring, spawned):
         self.spawned = spawned
         self.told = []
-        self.holdings = holdings.Holdings('a', keyring, self._console, lambda _live: None)
+        self.holdings = holdings.Holdings(
+            'a', keyring, self._console, lambda _live: None, fakes.Timers()
+        )
         self.holdings.rings = rings('a')
         self.revocation = revocation.Revocation(
             5, 30, list, lambda _uuid: None, clock=fakes.Clock()
@@ -228,7 +230,7 @@ def test_deferred_work_goes_to_the_next_owner(rig, live, register, keyring):
     assert rig.give()
     assert live.target is None
     settled = []
-    following = holdings.Holdings('b', keyring, rig._console, settled.append)
+    following = holdings.Holdings('b', keyring, rig._console, settled.append, fakes.Timers())
     following.rings = rings('b')
     following.find(live.uuid)
     assert settled[0].target.call_id == 'call-1'

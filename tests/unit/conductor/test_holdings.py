@@ -21,7 +21,7 @@ class Console:
 def make_holdings(keyring, register):
     def make(incarnation='me', settled=None):
         settle = (lambda _live: None) if settled is None else settled.append
-        made = holdings.Holdings(incarnation, keyring, Console, settle)
+        made = holdings.Holdings(incarnation, keyring, Console, settle, fakes.Timers())
         made.rings = rings(incarnation)
         return made
 

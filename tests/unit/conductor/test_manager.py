@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from obmd.common import callers
 from obmd.common import errors
 from obmd.common import rpc
 from obmd.common.deadline import Deadline
@@ -34,7 +35,9 @@ class Rig:
         self.clock = fakes.Clock()
         self.timers = fakes.Timers()
         self.tickets = tickets.Tickets(10, limit=5, clock=self.clock)
-        self.holdings = holdings.Holdings('me', keyring, self._console, lambda _live: None)
+        self.holdings = holdings.Holdings(
+            'me', keyring, self._console, lambda _live: None, self.timers
+        )
         self.revocation = revocation.Revocation(
             5, 30, lambda: self.holdings.uuids, self._deleted, clock=self.clock
         )
@@ -425,6 +428,58 @@ def test_giving_a_node_back_leaves_its_deferred_work_to_the_next_owner(rig, row)
     manager.close(live, STOPPING, STOPPING.reason)
     assert live.target is None
     assert nodes.get('n1').target_call_id == 'call-1'
+
+
+# -- for whom a write is --------------------------------------------------------------------------
+
+REQUEST = 'req-01234567-89ab-cdef-0123-456789abcdef'
+HOLDER = callers.Caller(callers.HOLDER, REQUEST, '192.0.2.7')
+
+
+@pytest.mark.parametrize(
+    'call',
+    [
+        lambda api, row, deadline: api.set_power(row, 'on', deadline, caller=HOLDER),
+        lambda api, row, deadline: api.power_cycle(row, True, deadline, caller=HOLDER),
+        lambda api, row, deadline: api.set_boot_device(row, 'pxe', deadline, caller=HOLDER),
+    ],
+)
+def test_what_lasts_stands_in_the_row_with_who_asked_for_it(rig, row, call):
+    driver = rig.driver(row)
+    in_row = []
+
+    def while_it_runs():
+        rig.timers.fire()
+        in_row.append(nodes.get('n1'))
+
+    driver.hooks['power'] = driver.hooks['boot'] = while_it_runs
+    call(rig.api, nodes.get('n1'), Deadline(30))
+    (now,) = in_row
+    assert now.lock_caller == HOLDER.full
+    assert now.lock_purpose
+    rig.timers.fire()
+    assert nodes.get('n1').lock_purpose is None
+
+
+@pytest.mark.parametrize(('method', 'args'), WRITES)
+@pytest.mark.parametrize(
+    'caller', [{}, {'caller': None}, {'caller': 'x' * 10000}, {'caller': {'who': ['\n']}}]
+)
+def test_an_api_that_does_not_tell_for_whom_is_answered(rig, row, caplog, method, args, caller):
+    caplog.set_level('INFO')
+    rig.call(method, row, args=args, **caller)
+    assert reached(rig.driver(row))
+    assert any(line.endswith('for a caller that is not known') for line in caplog.messages)
+
+
+def test_what_goes_on_after_the_answer_is_named_after_the_request(rig, row):
+    driver = rig.driver(row)
+    in_row = []
+    driver.hooks['power', 'soft_off'] = lambda: in_row.append(nodes.get('n1').target_call_id)
+    driver.hooks['status'] = lambda: setattr(driver, 'power', 'off' if in_row else 'on')
+    rig.api.power_cycle(nodes.get('n1'), False, Deadline(30), caller=HOLDER)
+    assert in_row == [REQUEST]
+    rig.spawned.join()
 
 
 # -- sweeps ---------------------------------------------------------------------------------------

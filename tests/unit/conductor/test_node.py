@@ -1,9 +1,12 @@
 import contextlib
+import time
 
 import pytest
 
+from obmd.common import callers
 from obmd.common import errors
 from obmd.common.deadline import Deadline
+from obmd.conductor import node
 from obmd.conductor import power
 from obmd.conf import CONF
 from tests.unit.conductor import fakes
@@ -238,3 +241,64 @@ def test_a_driver_asks_the_row_of_now_before_it_ends_anothers_session(live, driv
     rows.down = False
     rows.row = None  # deleted: nobody's
     driver.authorise()
+
+
+# -- the lock's shadow in the row -----------------------------------------------------------------
+
+REQUEST = 'req-01234567-89ab-cdef-0123-456789abcdef'
+CALLER = callers.Caller(callers.HOLDER, REQUEST, '192.0.2.7')
+
+
+def locks(rows):
+    return [what for what in rows.writes if what[0] == 'lock']
+
+
+def test_a_write_that_lasts_stands_in_the_row_with_the_address_of_who_asked(live, rows, timers):
+    before = time.time()
+    with live.write('power on', Deadline(30), CALLER):
+        timers.fire()
+        ((_, purpose, caller, since),) = locks(rows)
+    assert (purpose, caller) == ('power on', CALLER.full)
+    assert '192.0.2.7' in caller
+    assert before <= since <= time.time()
+    timers.fire()
+    assert rows.row.lock_purpose is None
+
+
+def test_a_write_that_is_done_at_once_does_not(live, rows, timers):
+    with live.write('power on', Deadline(30), CALLER):
+        pass
+    assert timers.pending == []
+    assert locks(rows) == []
+
+
+def test_what_an_earlier_hold_at_this_epoch_has_left_in_the_row_is_cleared(make_live, rows, timers):
+    rows.row.lock_purpose = 'power on'
+    make_live()
+    timers.fire()
+    assert rows.row.lock_purpose is None
+
+
+def test_what_stood_in_the_row_that_was_claimed_is_no_concern(rows, driver, timers):
+    rows.row.lock_purpose = 'power on'
+    node.LiveNode(rows.row, driver, 'me', rows.row.owner_epoch + 1, lambda _live: None, timers)
+    assert timers.pending == []
+
+
+def test_a_node_that_is_given_up_writes_no_more(live, rows, timers):
+    with live.write('power on', Deadline(30), CALLER):
+        live.abort(GOING)
+    assert timers.pending == []
+    assert locks(rows) == []
+
+
+def test_the_log_tells_of_each_write_and_of_each_that_found_the_node_busy(live, caplog):
+    caplog.set_level('INFO')
+    with live.write('power on', Deadline(30), CALLER):
+        with pytest.raises(errors.NodeBusy):
+            with live.write('power off', Deadline(0.01), callers.UNKNOWN):
+                raise AssertionError('it ran')
+    first, second = caplog.messages
+    assert first == f'n1: power on for {CALLER.full}'
+    assert second.startswith('n1: power off for a caller that is not known: the node is busy: ')
+    assert '192.0.2.7' not in second

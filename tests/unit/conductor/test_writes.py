@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from obmd.common import callers
 from obmd.common import errors
 from obmd.common.deadline import Deadline
 from obmd.conductor import power
@@ -17,7 +18,7 @@ def clock():
 
 @pytest.fixture
 def writes(clock):
-    return power.Writes(8, 'n1', clock)
+    return power.Writes(8, 'n1', clock=clock, wall_clock=lambda: clock.now)
 
 
 class Queue:
@@ -29,9 +30,9 @@ class Queue:
         self.began = threading.Semaphore(0)
         self.end = threading.Semaphore(0)
 
-    def put(self, name, error=None, seconds=30):
+    def put(self, name, error=None, seconds=30, caller=callers.UNKNOWN):
         def write():
-            with self.writes.turn(name, Deadline(seconds)):
+            with self.writes.turn(name, Deadline(seconds), caller):
                 self.order.append(name)
                 self.began.release()
                 assert self.end.acquire(timeout=10)
@@ -74,7 +75,8 @@ def test_eight_wait_and_the_next_is_told_that_the_node_is_busy(queue, clock):
         with queue.writes.turn('power off', Deadline(30)):
             raise AssertionError('it ran')
     assert busy.value.node == 'n1'
-    assert 'power 0 for 7 s' in busy.value.reason
+    assert 'busy: power 0 since 1970-01-01 00:16:40 UTC (7 s)' in busy.value.reason
+    assert busy.value.reason.endswith('; 8 more wait')
     queue.end.release(9)
     for thread in threads:
         thread.result()
@@ -90,6 +92,43 @@ def test_who_does_not_get_its_turn_in_time_is_told_and_does_not_keep_its_place(q
     assert not queue.writes._queue
     queue.end.release()
     first.result()
+
+
+def test_who_finds_the_node_busy_is_told_who_asked_but_not_from_where(queue):
+    caller = callers.Caller(callers.ADMIN, 'req-1', '192.0.2.7')
+    running = queue.put('power cycle', caller=caller)
+    with pytest.raises(errors.NodeBusy) as busy:
+        with queue.writes.turn('power off', Deadline(0.01)):
+            raise AssertionError('it ran')
+    assert busy.value.reason.endswith('(0 s), asked for by the admin (request req-1)')
+    queue.end.release()
+    running.result()
+
+
+def test_the_one_that_has_just_got_its_turn_is_named(queue, clock):
+    threads = [queue.put('first'), queue.put('second')]
+    clock.now += 5
+    queue.end.release()
+    assert queue.began.acquire(timeout=10)
+    with pytest.raises(errors.NodeBusy, match=r'second since 1970-01-01 00:16:45 UTC \(0 s\)'):
+        with queue.writes.turn('third', Deadline(0.01)):
+            raise AssertionError('it ran')
+    queue.end.release()
+    for thread in threads:
+        thread.result()
+
+
+def test_what_holds_the_node_is_shown_in_order(clock):
+    shown = []
+    writes = power.Writes(8, 'n1', shown.append, clock)
+    with writes.turn('a', Deadline(30)):
+        pass
+    queue = Queue(writes)
+    threads = [queue.put('b'), queue.put('c')]
+    queue.end.release(2)
+    for thread in threads:
+        thread.result()
+    assert [one and one.purpose for one in shown] == ['a', None, 'b', 'c', None]
 
 
 @pytest.mark.parametrize('error', [ValueError('x'), errors.BmcRefused('no'), KeyboardInterrupt()])
@@ -194,6 +233,22 @@ def test_who_waits_and_who_comes_later_is_sent_to_the_next_owner(queue):
         with queue.writes.turn('later', Deadline(30)):
             raise AssertionError('it ran')
     assert queue.order == ['power on']
+
+
+def test_who_is_sent_on_is_told_what_holds_the_move_up(queue, clock):
+    running = queue.put('power on')
+    finishing = InThread(lambda: queue.writes.finish(Deadline(30)))
+    queue.until_queued(1)
+    clock.now += 9
+    with pytest.raises(errors.NotOwner, match=r'moves to another conductor: power on since .*9 s'):
+        with queue.writes.turn('late', Deadline(30)):
+            raise AssertionError('it ran')
+    queue.end.release()
+    running.result()
+    assert finishing.result()
+    with pytest.raises(errors.NotOwner, match='hand-over to another conductor .*obmd itself'):
+        with queue.writes.turn('later', Deadline(30)):
+            raise AssertionError('it ran')
 
 
 def test_an_idle_node_is_finished_at_once(writes):

@@ -11,7 +11,7 @@ CONDUCTORS = ['a' * 32, 'b' * 32, 'c' * 32]
 
 _who = st.sampled_from(range(len(CONDUCTORS)))
 _steps = st.lists(
-    st.tuples(st.sampled_from(['look', 'claim', 'release', 'record', 'release_all']), _who),
+    st.tuples(st.sampled_from(['look', 'claim', 'release', 'lock', 'unlock', 'release_all']), _who),
     max_size=30,
 )
 
@@ -23,12 +23,12 @@ def make():
 
 @hypothesis.settings(max_examples=60, deadline=None)
 @hypothesis.given(_steps)
-def test_there_is_one_owner_at_most_and_epochs_only_grow(database, steps):
-    """Each conductor acts on what it saw last, however old that is."""
+def test_there_is_one_owner_at_most_and_its_lock_ends_with_its_epoch(database, steps):
+    """Each conductor acts on what it saw last, however old that is; epochs only grow."""
     node = make()
     seen = dict.fromkeys(range(len(CONDUCTORS)), (None, 0))
     believes = {}
-    owner, epoch = None, 0
+    owner, epoch, lock = None, 0, None
     for step, who in steps:
         mine = CONDUCTORS[who]
         if step == 'look':
@@ -39,20 +39,24 @@ def test_there_is_one_owner_at_most_and_epochs_only_grow(database, steps):
             assert (new is not None) == (seen[who] == (owner, epoch))
             if new is not None:
                 assert new > epoch
-                owner, epoch = mine, new
+                owner, epoch, lock = mine, new, None
                 believes[who] = new
         elif step == 'release':
             released = nodes.release(node.uuid, mine, believes.get(who, 0))
             assert released == (owner == mine and epoch == believes.get(who))
-            owner = None if released else owner
+            owner, lock = (None, None) if released else (owner, lock)
         elif step == 'release_all':
             assert nodes.release_all(mine) == (owner == mine)
-            owner = None if owner == mine else owner
+            owner, lock = (None, None) if owner == mine else (owner, lock)
         else:
-            recorded = nodes.set_sol_holder(node.uuid, mine, believes.get(who, 0), mine)
+            told = ('power on', f'caller {who}', 7.0) if step == 'lock' else ()
+            recorded = nodes.set_lock(node.uuid, mine, believes.get(who, 0), *told)
             assert recorded == (owner == mine and epoch == believes.get(who))
+            lock = (told or None) if recorded else lock
         row = nodes.get_by_uuid(node.uuid)
         assert (row.owner, row.owner_epoch) == (owner, epoch)
+        shadow = row.lock_purpose, row.lock_caller, row.lock_since
+        assert shadow == (lock or (None, None, None))
     nodes.delete(node.name)
 
 
