@@ -61,18 +61,19 @@ class Console:
     """:param live: :class:`obmd.conductor.node.LiveNode`.
     :param guard: :class:`obmd.conductor.revocation.Revocation`.
     :param timers: :class:`obmd.common.timers.Timers`.
-    :param log: object with ``write(uuid, chunk)`` that never blocks, or None.
+    :param log: :class:`obmd.conductor.console_log.ConsoleLog`, or None.
     """
 
     def __init__(self, live, guard, timers, log=None, clock=time.monotonic, uniform=random.uniform):
         self._live = live
         self._guard = guard
         self._timers = timers
-        self._log = log
         self._clock = clock
         self._uniform = uniform
         self._always = CONF.console.capture == 'always' and not live.driver.always_on_demand
-        self._ring = ring.Ring(CONF.console.ring_size, secrets.token_hex(8))
+        ring_id = secrets.token_hex(8)
+        self._log = log and log.open(live.uuid, self._about(ring_id), live.token_id)
+        self._ring = ring.Ring(CONF.console.ring_size, ring_id, self._log)
         # What comes from now on is later than the issue of the token in the row.
         self._ring.set_barrier(live.token_id)
         self._lock = threading.Lock()
@@ -91,6 +92,17 @@ class Console:
         self._linger = None
         self._closed = False
         self._deactivate = True
+
+    def _about(self, ring_id):
+        live = self._live
+        return {
+            'node': live.name,
+            'uuid': live.uuid,
+            'host': CONF.host,
+            'owner': live.incarnation,
+            'epoch': live.epoch,
+            'ring': ring_id,
+        }
 
     @property
     def up(self):
@@ -169,6 +181,7 @@ class Console:
             if self._viewers or self._always or self._handle is None:
                 return
             handle = self._drop_handle()
+        self._log_down('nobody watches')
         self._close_handle(handle, Deadline(self._live.driver.answer_within))
 
     # -- opening ------------------------------------------------------------------------------
@@ -241,6 +254,8 @@ class Console:
         if up:
             attempt.done.set()
             LOG.info('%s: console up', self._live.name)
+            if self._log is not None:
+                self._log.up()
             self._record()
             return
         # A source that was lost while it opened is down already (attempt.error); one that opened
@@ -253,6 +268,7 @@ class Console:
             if self._sink is attempt.sink:
                 self._sink = None
             attempt.error = attempt.error or error
+        self._log_down(attempt.error.reason)
         attempt.done.set()
         self._failed(attempt.error)
 
@@ -277,8 +293,6 @@ class Console:
     def feed(self, sink, chunk):
         if sink is self._sink:
             self._ring.append(chunk)
-            if self._log is not None:
-                self._log.write(self._live.uuid, chunk)
 
     def source_lost(self, sink, error):
         with self._lock:
@@ -297,7 +311,12 @@ class Console:
             self._stop_linger()
             if now - self._up_since >= STEADY:
                 self._failures = 0
+        self._log_down(error.reason)
         threads.spawn(self._failed, error)
+
+    def _log_down(self, reason):
+        if self._log is not None:
+            self._log.down(reason)
 
     def _failed(self, error):
         if self._closed:
@@ -360,6 +379,8 @@ class Console:
                 self._timer.cancel()
         for stream in viewers:
             stream.end(reason)
+        if self._log is not None:
+            self._log.end(reason)
         if handle is not None:
             self._close_handle(handle, deadline, deactivate)
         for pending in (attempt and attempt.done, closing):

@@ -20,6 +20,7 @@ from obmd.conductor import handover
 from obmd.conductor import holdings
 from obmd.conductor import home
 from obmd.conductor import lease
+from obmd.conductor import log_track
 from obmd.conductor import manager
 from obmd.conductor import membership
 from obmd.conductor import neighbours
@@ -72,7 +73,7 @@ class Conductor:
         self._client = bus.client(rpcapi.TOPIC, rpcapi.VERSION)
         self._lease = lease.Lease(ttl)
         self._timers = timers.Timers()
-        self._log = console_log.ConsoleLog(CONF.console.log_dir) if CONF.console.log_dir else None
+        self._log = _console_log()
         self.tickets = tickets.Tickets(CONF.console.ticket_ttl)
         self._holdings = holdings.Holdings(
             self.row.incarnation, keyring, self._make_console, self._settle, self._timers
@@ -360,6 +361,15 @@ class Conductor:
             if not done.acquire(timeout=max(0.01, deadline.remaining)):
                 LOG.warning('some BMCs did not end their session in time')
                 break
+
+
+def _console_log():
+    options = CONF.console
+    if not options.log_dir:
+        return None
+    limits = log_track.Limits(options.log_segment_size, options.log_segments)
+    keep = options.log_keep * 86400
+    return console_log.ConsoleLog(options.log_dir, options.log_queue_size, limits, keep)
 
 
 def _linger(deadline):

@@ -19,7 +19,40 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         'log_dir',
-        help='Folder for console logs, one file a node, named by uuid. None: no logs.',
+        help='Folder for console logs: a folder for each node, named by uuid, with segments and '
+        'their index. Only the user of the service may read them. None: no logs. "obmd-manage '
+        'console log" prints them.',
+    ),
+    cfg.IntOpt(
+        'log_segment_size',
+        default=4 * 1024 * 1024,
+        min=65536,
+        max=1024 * 1024 * 1024,
+        help='Bytes of one segment of a console log with its index.',
+    ),
+    cfg.IntOpt(
+        'log_segments',
+        default=8,
+        min=2,
+        max=1000,
+        help='Segments kept of each node; the oldest goes first. The disk holds at most '
+        'log_segment_size * log_segments for each node: 32 MiB unless set, 128 GiB for 4,000 '
+        'nodes. Each start of a conductor and each move of a node begins a segment; small ones '
+        'count by their size.',
+    ),
+    cfg.FloatOpt(
+        'log_keep',
+        default=0,
+        min=0,
+        help='Days after its last byte at which a segment is removed, of deleted nodes too. 0: '
+        'never. By the wall clock: one that jumps ahead removes logs early.',
+    ),
+    cfg.IntOpt(
+        'log_queue_size',
+        default=16 * 1024 * 1024,
+        min=4096,
+        help='Bytes of memory that may wait for the disk of log_dir, over all consoles. What '
+        'comes while a stalled disk has filled it is missing in the logs, and marked there.',
     ),
     cfg.FloatOpt(
         'revocation_check_interval',

@@ -13,10 +13,13 @@ class Ring:
 
     :param size: bytes kept.
     :param ring_id: str, random per ring; with an offset it names a byte for ever.
+    :param tap: told of all that comes, in its order, while nothing else can: object with
+        ``data(offset, chunk)`` and ``barrier(offset, token_id)`` that never block; or None.
     """
 
-    def __init__(self, size, ring_id):
+    def __init__(self, size, ring_id, tap=None):
         self.id = ring_id
+        self._tap = tap
         self.end = 0
         self._size = size
         # Grows to ``size`` and then wraps; the byte at offset n is at n % size all along.
@@ -40,6 +43,8 @@ class Ring:
         if not chunk:
             return
         with self._lock:
+            if self._tap is not None:
+                self._tap.data(self.end, chunk)
             for low in range(0, len(chunk), self._size):
                 self._put(chunk[low : low + self._size])
             bells = list(self._bells)
@@ -91,6 +96,8 @@ class Ring:
         if token_id != self._barrier_token:
             self._barrier_token = token_id
             self._barrier = self.end
+            if self._tap is not None:
+                self._tap.barrier(self.end, token_id)
 
     def oldest_for(self, token_id):
         """Offset behind which the holder of ``token_id`` may not read.

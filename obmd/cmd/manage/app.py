@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from obmd.cmd.manage import base
 from obmd.cmd.manage import conductors
+from obmd.cmd.manage import consoles
 from obmd.cmd.manage import database
 from obmd.cmd.manage import drains
 from obmd.cmd.manage import import_obmd
@@ -46,6 +47,7 @@ COMMANDS = {
     'conductor drain': drains.ConductorDrain,
     'conductor undrain': drains.ConductorUndrain,
     'conductor remove': removal.ConductorRemove,
+    'console log': consoles.ConsoleLog,
     'token new': tokens.TokenNew,
     'import obmd': import_obmd.ImportObmd,
 }

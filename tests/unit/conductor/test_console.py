@@ -23,8 +23,28 @@ class Log:
     def __init__(self):
         self.written = b''
 
-    def write(self, _uuid, chunk):
+        self.events = []
+        self.about = None
+
+    def open(self, _uuid, about, token):
+        self.about = about | {'token': token}
+        return self
+
+    def data(self, offset, chunk):
+        assert offset == len(self.written)
         self.written += chunk
+
+    def barrier(self, offset, token):
+        self.events.append(('token', offset, token))
+
+    def up(self):
+        self.events.append(('up',))
+
+    def down(self, reason):
+        self.events.append(('down', reason))
+
+    def end(self, reason):
+        self.events.append(('end', reason))
 
 
 class Rig:
@@ -778,3 +798,46 @@ def test_what_the_io_loop_calls_waits_for_nothing(rig):
     go.set()
     rig.settle()
     assert rig.log.written == b'xy'
+
+
+# -- what its log is told ---------------------------------------------------------------------
+
+
+def test_a_log_says_whose_console_it_is_and_in_which_tokens_time(rig):
+    about = rig.log.about
+    assert about['node'] == rig.live.name
+    assert about['uuid'] == rig.live.uuid
+    assert about['owner'] == rig.live.incarnation
+    assert about['token'] == rig.live.token_id
+    rig.watch()
+    assert rig.headers['Obmd-Cursor'] == f'{about["ring"]}:0'
+
+
+def test_a_log_is_told_of_a_new_token_before_any_byte_of_its_time(rig):
+    rig.watch()
+    rig.data(b'before')
+    rig.console.set_barrier('t2')
+    assert ('token', 6, 't2') in rig.log.events
+
+
+def test_a_log_is_told_of_a_token_that_only_its_viewer_knew(rig):
+    """Its news was lost: it counts from here on, in the log as in the ring."""
+    rig.watch()
+    rig.data(b'before')
+    rig.watch('t9')
+    assert ('token', 6, 't9') in rig.log.events
+
+
+def test_a_log_is_told_when_the_source_comes_and_why_it_goes(rig):
+    rig.watch()
+    rig.lost()
+    rig.console.close(Deadline(5), 'stopping')
+    told = [event for event in rig.log.events if event[0] != 'token']
+    assert told == [('up',), ('down', SILENT.reason), ('end', 'stopping')]
+
+
+def test_a_log_is_told_why_a_console_did_not_open(rig):
+    rig.driver.errors['console'] = [SILENT]
+    with pytest.raises(errors.BmcSilent):
+        rig.watch()
+    assert ('down', SILENT.reason) in rig.log.events
