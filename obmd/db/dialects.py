@@ -6,6 +6,7 @@ are short.
 """
 
 import ipaddress
+import math
 import os
 import select
 import socket
@@ -18,18 +19,25 @@ from sqlalchemy import exc as sa_exc
 from obmd.common import errors
 from obmd.conf import CONF
 
-#: driver for each name of a database that a URL may begin with
+#: driver for each name of a database that a URL may begin with; oslo.db knows the errors of
+#: MariaDB only under the name of MySQL, and SQLAlchemy finds out which of the two it is
 _DRIVERS = {
     'postgres': 'postgresql+psycopg2',
     'postgresql': 'postgresql+psycopg2',
     'mysql': 'mysql+pymysql',
-    'mariadb': 'mariadb+pymysql',
+    'mariadb': 'mysql+pymysql',
+    'mariadb+pymysql': 'mysql+pymysql',
     'sqlite': 'sqlite',
 }
 #: seconds a writer waits for SQLite's lock
 _SQLITE_BUSY = 5.0
 #: seconds on top of the server's own limits before a silent connection is given up
 _MARGIN = 2.0
+#: SQLSTATE read_only_sql_transaction (PostgreSQL manual, appendix A)
+_POSTGRESQL_READ_ONLY = '25006'
+#: ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE
+#: (MariaDB manual, error codes)
+_MYSQL_READ_ONLY = {1290, 1792, 1836}
 #: psycopg2.extensions.STATUS_SETUP: still connecting
 _STATUS_SETUP = 0
 
@@ -50,11 +58,9 @@ def url(text, state_path):
         raise errors.Fatal('[database] connection is not a database URL') from None
     made = made.set(drivername=_DRIVERS.get(made.drivername, made.drivername))
     if made.drivername not in _DRIVERS.values():
-        known = ', '.join(sorted(_DRIVERS))
+        known = ', '.join(sorted(name for name in _DRIVERS if '+' not in name))
         raise errors.Fatal(f'[database] connection: "{made.drivername}" is not one of {known}')
-    if made.get_backend_name() in ('mysql', 'mariadb') and 'charset' not in made.query:
-        made = made.update_query_dict({'charset': 'utf8mb4'})
-    return made
+    return _mysql_url(made) if made.get_backend_name() == 'mysql' else made
 
 
 def in_memory(url):
@@ -76,6 +82,10 @@ def one_line(error):
     cause = getattr(error, 'orig', None) or getattr(error, 'inner_exception', None)
     if cause is not None and cause is not error:
         return one_line(cause)
+    said = getattr(error, 'args', ())
+    if len(said) == 2 and isinstance(said[0], int):
+        # PyMySQL's number and text
+        error = f'{said[1]} ({said[0]})'
     return ' '.join(str(error).split()) or type(error).__name__
 
 
@@ -92,6 +102,28 @@ def prepare(engine):
         sa.event.listen(engine, 'do_connect', _postgresql_connect)
     else:
         sa.event.listen(engine, 'do_connect', _mysql_connect)
+        sa.event.listen(engine, 'connect', _mysql_connected)
+    # before oslo.db's own listener, which makes errors of its own
+    sa.event.listen(engine, 'handle_error', _read_only_is_lost, insert=True)
+
+
+def be_patient(connection):
+    """Lift every limit on a connection that the caller will not give back to the pool."""
+    driver = connection.connection.dbapi_connection
+    if connection.dialect.name == 'postgresql':
+        driver.patience = 24 * 3600
+        connection.execute(sa.text('SET SESSION statement_timeout = 0'))
+    elif connection.dialect.name == 'mysql':
+        driver._read_timeout = None
+        connection.execute(sa.text(_mysql_limits(driver, 0, 3600)))
+
+
+def _read_only_is_lost(context):
+    """A server that only reads is a former primary: connect again, maybe to the new one."""
+    cause = context.original_exception
+    number = cause.args[0] if cause.args else None
+    if getattr(cause, 'pgcode', None) == _POSTGRESQL_READ_ONLY or number in _MYSQL_READ_ONLY:
+        context.is_disconnect = True
 
 
 # -- SQLite -----------------------------------------------------------------------------------
@@ -245,8 +277,54 @@ def _is_address(host):
 # -- MySQL and MariaDB ------------------------------------------------------------------------
 
 
+def _mysql_url(made):
+    """:raises Fatal: PyMySQL would not take it."""
+    if made.query.get('charset', 'utf8mb4') != 'utf8mb4':
+        raise errors.Fatal('[database] connection: charset can only be utf8mb4')
+    made = made.update_query_dict({'charset': 'utf8mb4'})
+    kind = made.get_dialect()
+    driver = kind.import_dbapi()
+    try:
+        arguments = kind(dbapi=driver).create_connect_args(made.set(password=None))[1]
+        driver.connect(defer_connect=True, **arguments)
+    except (TypeError, ValueError, LookupError, OSError, NotImplementedError) as error:
+        raise errors.Fatal(f'[database] connection: {one_line(error)}') from None
+    return made
+
+
 def _mysql_connect(dialect, record, args, params):
+    """Add what the URL does not say; what it says wins."""
     patience = CONF.database.statement_timeout + _MARGIN
     params.setdefault('connect_timeout', CONF.database.connect_timeout)
-    params.setdefault('read_timeout', patience)
     params.setdefault('write_timeout', patience)
+    params.setdefault('program_name', 'obmd')
+    # PyMySQL knows text as Latin-1 only
+    params['password'] = (params.get('password') or '').encode()
+    if not any(name.startswith('ssl') for name in params):
+        # PyMySQL would read every authority of the system, 20 ms for each connection, to check none
+        params['ssl_disabled'] = True
+    # PyMySQL's connect_timeout ends with the handshake of TCP, and a server that hangs accepts
+    record.info['patience'] = params.get('read_timeout', patience)
+    params['read_timeout'] = params['connect_timeout']
+
+
+def _mysql_connected(connection, record):
+    timeout = CONF.database.statement_timeout
+    with connection.cursor() as cursor:
+        # as PostgreSQL's default: who has waited for a row sees what it is now
+        cursor.execute('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
+        cursor.execute(_mysql_limits(connection, timeout, max(1, math.ceil(timeout))))
+    connection._read_timeout = record.info['patience']
+
+
+def _mysql_limits(connection, statement, lock):
+    """:param statement: seconds (float) that one may take, 0: any.  :param lock: seconds (int).
+
+    :returns: str, SQL.
+    """
+    if 'MariaDB' in connection.get_server_info():
+        limit = f'max_statement_time = {statement:.3f}'
+    else:
+        # MySQL ends only what reads; what writes is given up by the read timeout
+        limit = f'max_execution_time = {int(statement * 1000)}'
+    return f'SET SESSION {limit}, innodb_lock_wait_timeout = {lock}'

@@ -75,7 +75,7 @@ class _Database:
         Connections to a SQLite file are kept: oslo.db gives them no pool, and to open one costs
         more than a statement too.
         """
-        connection = self._idle.pop() if self._idle else self.engine.connect()
+        connection = self._idle.pop() if self._idle else self._connect()
         try:
             with connection.execution_options(obmd_write=write).begin():
                 yield connection
@@ -86,6 +86,13 @@ class _Database:
             self._idle.append(connection)
         else:
             connection.close()
+
+    def _connect(self):
+        try:
+            return self.engine.connect()
+        except db_exc.DBConnectionError as error:
+            # not one that was lost: the next try would wait as long
+            raise _unavailable(error) from error.inner_exception
 
     def hold(self):
         """Keep one SQLite connection open: when the last one closes, the log is written back
@@ -188,25 +195,41 @@ def _translated():
         yield
     except (db_exc.DBNonExistentTable, db_exc.DBNonExistentDatabase) as error:
         LOG.error('database: %s', dialects.one_line(error))
-        raise _unavailable('the database is not set up') from error
+        raise errors.Unavailable('the database is not set up', retry_after=RETRY_AFTER) from error
     except (
         db_exc.DBConnectionError,
+        db_exc.DBDeadlock,
         sa_exc.OperationalError,
         sa_exc.InterfaceError,
         sa_exc.TimeoutError,
         sqlite3.OperationalError,
     ) as error:
-        LOG.warning('database: %s', dialects.one_line(error))
-        raise _unavailable('the database does not answer') from error
+        raise _unavailable(error) from error
 
 
-def _unavailable(reason):
-    return errors.Unavailable(reason, retry_after=RETRY_AFTER)
+def _unavailable(error):
+    LOG.warning('database: %s', dialects.one_line(error))
+    return errors.Unavailable('the database does not answer', retry_after=RETRY_AFTER)
+
+
+def _rolled_back(error):
+    """Whether the database itself broke a deadlock: nothing of the transaction was done."""
+    return isinstance(error, errors.Unavailable) and isinstance(error.__cause__, db_exc.DBDeadlock)
 
 
 def _lost(error):
-    return isinstance(error, errors.Unavailable) and isinstance(
-        error.__cause__, db_exc.DBConnectionError
+    return _rolled_back(error) or (
+        isinstance(error, errors.Unavailable)
+        and isinstance(error.__cause__, db_exc.DBConnectionError)
+    )
+
+
+def _again_if(checker):
+    return db_api.wrap_db_retry(
+        retry_interval=0.1,
+        max_retries=2,
+        jitter=True,
+        exception_checker=checker,
     )
 
 
@@ -215,7 +238,13 @@ def retried(function):
 
     Only for a function that does the same when done twice.
     """
-    wrapped = db_api.wrap_db_retry(
-        retry_interval=0.1, max_retries=2, retry_on_deadlock=True, exception_checker=_lost
-    )(function)
-    return functools.wraps(function)(wrapped)
+    return functools.wraps(function)(_again_if(_lost)(function))
+
+
+def retried_if_undone(function):
+    """Decorator: try again when a deadlock was broken.
+
+    For a function that must not be done twice: what a server rolled back was not done.  A cluster
+    (Galera) says so also of a commit that came second.
+    """
+    return functools.wraps(function)(_again_if(_rolled_back)(function))

@@ -9,8 +9,8 @@ from sqlalchemy import orm
 from sqlalchemy.dialects import mysql
 
 
-class Label(sa.TypeDecorator):
-    """A node's name: up to 255 characters, compared as bytes on every database.
+class Exact(sa.TypeDecorator):
+    """Up to 255 characters, equal only to the same bytes on every database.
 
     MySQL and MariaDB have no collation of one name that does so (``utf8mb4_bin`` ignores
     trailing spaces): there the column holds the UTF-8 itself.
@@ -18,20 +18,33 @@ class Label(sa.TypeDecorator):
 
     impl = sa.String
     cache_ok = True
+    #: of each database
+    collations = {}
 
     def load_dialect_impl(self, dialect):
-        if dialect.name in ('mysql', 'mariadb'):
+        if dialect.name == 'mysql':
             return dialect.type_descriptor(mysql.VARBINARY(255 * 4))
-        collation = {'postgresql': 'C', 'sqlite': 'BINARY'}.get(dialect.name)
+        collation = self.collations.get(dialect.name)
         return dialect.type_descriptor(sa.String(255, collation=collation))
 
     def process_bind_param(self, value, dialect):
-        if value is not None and dialect.name in ('mysql', 'mariadb'):
+        if value is not None and dialect.name == 'mysql':
             return value.encode()
         return value
 
     def process_result_value(self, value, dialect):
         return value.decode() if isinstance(value, bytes) else value
+
+
+class Label(Exact):
+    """A node's name: in the order of its bytes too."""
+
+    cache_ok = True
+    collations = {'postgresql': 'C', 'sqlite': 'BINARY'}
+
+
+#: MySQL's TEXT ends at 64 KiB
+_LONG = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql')
 
 
 class Base(orm.DeclarativeBase):
@@ -52,23 +65,23 @@ class Node(Base):
     uuid = sa.Column(sa.String(36), nullable=False)
     name = sa.Column(Label, nullable=False)
     driver = sa.Column(sa.String(64), nullable=False)
-    address = sa.Column(sa.Text, nullable=False)
-    sealed_info = sa.Column(sa.Text, nullable=False)
+    address = sa.Column(_LONG, nullable=False)
+    sealed_info = sa.Column(_LONG, nullable=False)
     key_id = sa.Column(sa.String(32), nullable=False)
-    conductor_group = sa.Column(sa.String(255), nullable=False, default='')
+    conductor_group = sa.Column(Exact, nullable=False, default='')
     owner = sa.Column(sa.String(32))
     owner_epoch = sa.Column(sa.Integer, nullable=False, default=0)
     token_hash = sa.Column(sa.String(64))
     token_id = sa.Column(sa.String(32))
     token_issued_at = sa.Column(sa.Double)
-    credentials_refused = sa.Column(sa.Text)
+    credentials_refused = sa.Column(_LONG)
     credentials_refused_at = sa.Column(sa.Double)
     sol_holder = sa.Column(sa.String(255))
     target_power_state = sa.Column(sa.String(16))
     target_until = sa.Column(sa.Double)
-    target_reason = sa.Column(sa.Text)
+    target_reason = sa.Column(_LONG)
     target_call_id = sa.Column(sa.String(64))
-    last_error = sa.Column(sa.Text)
+    last_error = sa.Column(_LONG)
     lock_purpose = sa.Column(sa.String(255))
     lock_caller = sa.Column(sa.String(255))
     lock_since = sa.Column(sa.Double)
@@ -81,7 +94,7 @@ class Conductor(Base):
 
     incarnation = sa.Column(sa.String(32), primary_key=True)
     host = sa.Column(sa.String(255), nullable=False)
-    conductor_group = sa.Column(sa.String(255), nullable=False, default='')
+    conductor_group = sa.Column(Exact, nullable=False, default='')
     drivers = sa.Column(sa.JSON, nullable=False)
     callback_url = sa.Column(sa.String(255), nullable=False)
     state = sa.Column(sa.String(8), nullable=False)

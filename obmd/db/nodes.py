@@ -77,8 +77,8 @@ def _update(session, where, clock=time.time, **values):
 
 
 def _text(value):
-    """PostgreSQL's text has no NUL; a BMC's own words might."""
-    return value and value.replace('\0', '')
+    """A database's text has no NUL and no half of a surrogate pair; a BMC's own words might."""
+    return value and value.replace('\0', '').encode(errors='replace').decode()
 
 
 def storable(name):
@@ -92,6 +92,7 @@ def storable(name):
 # -- registration -----------------------------------------------------------------------------
 
 
+@engine.retried_if_undone
 def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, clock=time.time):
     """Register a node.  :returns: :class:`Node`, owned by nobody, without a token.
 
@@ -123,6 +124,7 @@ def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, cl
         raise errors.NodeExists(f'node "{name}" exists already', node=name) from None
 
 
+@engine.retried_if_undone
 def delete(name):
     """Unregister.  :returns: :class:`Node` as it was, or None when there was none."""
     if not storable(name):
@@ -244,6 +246,7 @@ def _held(uuid, incarnation, epoch):
 _UNLOCKED = {'lock_purpose': None, 'lock_caller': None, 'lock_since': None}
 
 
+@engine.retried_if_undone
 def claim(uuid, incarnation, owner, epoch):
     """Take a node from ``owner`` (None: nobody) if it still is ``owner``'s at ``epoch``.
 
@@ -256,6 +259,7 @@ def claim(uuid, incarnation, owner, epoch):
     return epoch + 1 if done else None
 
 
+@engine.retried_if_undone
 def release(uuid, incarnation, epoch):
     """Give a node up.  :returns: bool, whether it was ours at ``epoch``."""
     with engine.writer() as session:

@@ -26,6 +26,8 @@ COMMAND = 'obmd-manage db upgrade'
 PATIENCE = 9.0
 #: the advisory lock that keeps two upgrades apart: "obmd" in ASCII
 _LOCK = 0x6F626D64
+#: seconds that an upgrade waits for another one where the server wants a number
+_LOCK_WAIT = 3600
 
 
 def _alembic():
@@ -55,7 +57,11 @@ def version(engine):
 
 def _version(engine):
     with engine.connect() as connection:
-        return migration.MigrationContext.configure(connection).get_current_revision()
+        return _version_seen(connection)
+
+
+def _version_seen(connection):
+    return migration.MigrationContext.configure(connection).get_current_revision()
 
 
 def check(engine):
@@ -84,43 +90,46 @@ def upgrade(engine, revision='head'):
     :raises Fatal: the database does not answer, or is newer than this obmd.
     """
     has = version(engine)
-    if has is None:
-        _refuse_others(engine)
-    elif has not in _known():
+    if has is not None and has not in _known():
         check(engine)
     made = _alembic()
     with _said(engine), engine.connect() as connection:
         if engine.dialect.name == 'sqlite':
             connection = connection.execution_options(obmd_write=True)
+        else:
+            # closed at the end, with its lock and without its limits
+            connection.detach()
         with connection.begin():
+            dialects.be_patient(connection)
             _wait_for_others(connection)
+            _refuse_others(connection)
             made.attributes['connection'] = connection
             command.upgrade(made, revision)
 
 
-def _refuse_others(engine):
-    """A database without our revision and with a table of ours: OBMd's own, most likely.
+def _refuse_others(connection):
+    """A database with a table of ours that no upgrade has begun: OBMd's own, most likely.
 
     :raises Fatal: nothing of it is touched.
     """
-    with _said(engine):
-        taken = sa.inspect(engine).has_table('nodes')
-    if taken:
+    found = sa.inspect(connection)
+    if found.has_table('nodes') and not found.has_table('alembic_version'):
         raise errors.Fatal(
-            f"database {dialects.where(engine.url)}: it is another program's, maybe OBMd's: give "
-            'obmd an empty one, then "obmd-manage import obmd" takes the nodes over'
+            f"database {dialects.where(connection.engine.url)}: it is another program's, maybe "
+            'OBMd\'s: give obmd an empty one, then "obmd-manage import obmd" takes the nodes over'
         )
 
 
 def _wait_for_others(connection):
-    """One upgrade at a time, and no limit to how long its statements take."""
-    name = connection.dialect.name
-    if name == 'postgresql':
-        connection.connection.dbapi_connection.patience = 24 * 3600
-        connection.execute(sa.text('SET LOCAL statement_timeout = 0'))
+    """One upgrade at a time; SQLite's transaction is lock enough."""
+    if connection.dialect.name == 'postgresql':
         connection.execute(sa.text(f'SELECT pg_advisory_xact_lock({_LOCK})'))
-    elif name in ('mysql', 'mariadb'):
-        connection.execute(sa.text("SELECT GET_LOCK('obmd', 3600)"))
+    elif connection.dialect.name == 'mysql':
+        # named in the whole server
+        lock = sa.text(f"SELECT GET_LOCK(CONCAT('obmd ', MD5(DATABASE())), {_LOCK_WAIT})")
+        if connection.execute(lock).scalar() != 1:
+            where = dialects.where(connection.engine.url)
+            raise errors.Fatal(f'database {where}: another upgrade has not ended in an hour')
 
 
 def _in_time(engine, function):

@@ -36,6 +36,13 @@ def postgresql():
 
 
 @pytest.fixture(scope='session')
+def mariadb():
+    """Another database server for the whole run, for tests that leave it as it was."""
+    with services.MariaDB() as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
 def split(rabbitmq, postgresql):
     """API and conductors for the whole run, for tests that leave them running."""
     with Split(rabbitmq, postgresql, proxy=True) as split:

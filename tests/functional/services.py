@@ -1,8 +1,8 @@
-"""Private PostgreSQL and RabbitMQ servers for tests, on free loopback ports.
+"""Private PostgreSQL, MariaDB and RabbitMQ servers for tests, on free loopback ports.
 
 Each is a context manager with ``url``.  ``stop()``, ``kill()`` and ``start()`` end and restart it
 on the same port with the same data, for tests of faults; leaving the context ends it and removes
-what it wrote.  Both run as the system user that their package made when the tests run as root
+what it wrote.  They run as the system user that their package made when the tests run as root
 (PostgreSQL refuses root), else as whoever runs the tests.
 """
 
@@ -68,6 +68,10 @@ class Service:
     @property
     def pid(self):
         return self._process.pid
+
+    @property
+    def running(self):
+        return self._process is not None
 
     def __enter__(self):
         try:
@@ -163,6 +167,12 @@ class Service:
                 **self._as_user(),
             )
 
+    def _write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, 'w') as file:
+            file.write(text)
+        os.chmod(path, 0o644)
+
     def _wait_until(self, answers):
         until = time.monotonic() + START_TIMEOUT
         while not answers():
@@ -209,6 +219,20 @@ class PostgreSQL(Service):
         command = [self._program('psql'), *self._where(), '-qAt', '-c', text, database]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
+    def sleeping(self):
+        """:returns: int, how many sleep on the server."""
+        return int(
+            self.query(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' "
+                "AND state = 'active'"
+            )
+        )
+
+    def dump(self, database):
+        """:returns: str, everything in it."""
+        command = [self._program('pg_dump'), *self._where(), database]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
     def start(self):
         data = os.path.join(self.folder, 'data')
         if not os.path.exists(os.path.join(data, 'PG_VERSION')):
@@ -234,6 +258,87 @@ class PostgreSQL(Service):
     def _answers(self):
         command = [self._program('pg_isready'), '-q', *self._where(), '-d', 'postgres']
         return subprocess.run(command).returncode == 0
+
+
+class MariaDB(Service):
+    """MariaDB with an empty database ``obmd``.
+
+    :param options: str, more of mariadbd's options.
+    """
+
+    user = 'mysql'
+    _SERVER = '/usr/sbin/mariadbd'
+    _FIRST = """\
+FLUSH PRIVILEGES;
+CREATE USER obmd@'127.0.0.1' IDENTIFIED BY 'unused';
+GRANT ALL ON *.* TO obmd@'127.0.0.1';
+CREATE DATABASE obmd;
+"""
+
+    def __init__(self, *options):
+        super().__init__()
+        self._options = options
+
+    @classmethod
+    def missing(cls):
+        found = os.path.exists(cls._SERVER) and shutil.which('mariadb-install-db')
+        return None if found else 'mariadb-server'
+
+    @property
+    def url(self):
+        return self.database_url('obmd')
+
+    def database_url(self, name):
+        return f'mariadb://obmd:unused@127.0.0.1:{self.port}/{name}'
+
+    def sleeping(self):
+        """:returns: int, how many sleep on the server."""
+        text = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'SELECT sleep%'"
+        return int(self.query(text))
+
+    def new_database(self, name):
+        """Make another empty database.  :returns: str, its URL."""
+        self.query(f'CREATE DATABASE `{name}`')
+        return self.database_url(name)
+
+    def query(self, text, database='obmd'):
+        """:returns: str, what the command line client prints for ``text``."""
+        command = ['mariadb', *self._where(), '-BNe', text, database]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def dump(self, database):
+        """:returns: str, everything in it."""
+        command = ['mariadb-dump', *self._where(), database]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def start(self):
+        data = os.path.join(self.folder, 'data')
+        if not os.path.exists(data):
+            self._write('first.sql', self._FIRST)
+            self._run(
+                *('mariadb-install-db', '--no-defaults', f'--datadir={data}', '--skip-test-db'),
+                *('--auth-root-authentication-method=normal', '--skip-name-resolve'),
+                *('--extra-file=first.sql', '--innodb-log-file-size=8M'),
+            )
+        self._process = self._spawn(
+            *(self._SERVER, '--no-defaults', f'--datadir={data}', f'--port={self.port}'),
+            *('--bind-address=127.0.0.1', f'--socket={self.folder}/socket', '--skip-name-resolve'),
+            # a commit survives a kill of the server, though not of the machine
+            *('--innodb-flush-log-at-trx-commit=2', '--innodb-log-file-size=8M'),
+            *('--innodb-buffer-pool-size=16M', '--max-connections=200'),
+            *self._options,
+        )
+        self._wait_until(self._answers)
+
+    def _where(self):
+        return (
+            *('--no-defaults', '-h127.0.0.1', f'-P{self.port}'),
+            *('-uobmd', '-punused', '--default-character-set=utf8mb4'),
+        )
+
+    def _answers(self):
+        command = ['mariadb-admin', *self._where()[:-1], 'ping']
+        return subprocess.run(command, capture_output=True).returncode == 0
 
 
 class RabbitMQ(Service):
@@ -304,9 +409,3 @@ class RabbitMQ(Service):
                 return bool(probe.recv(8))
         except OSError:
             return False
-
-    def _write(self, name, text):
-        path = os.path.join(self.folder, name)
-        with open(path, 'w') as file:
-            file.write(text)
-        os.chmod(path, 0o644)

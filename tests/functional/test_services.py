@@ -13,7 +13,7 @@ def listening(port):
         return probe.connect_ex(('127.0.0.1', port)) == 0
 
 
-@pytest.mark.parametrize('kind', [services.PostgreSQL, services.RabbitMQ])
+@pytest.mark.parametrize('kind', [services.PostgreSQL, services.MariaDB, services.RabbitMQ])
 def test_a_service_keeps_its_port_over_restarts_and_leaves_nothing(kind):
     assert kind.missing() is None
     with kind() as service:
@@ -31,8 +31,9 @@ def test_a_service_keeps_its_port_over_restarts_and_leaves_nothing(kind):
     assert not os.path.exists(folder)
 
 
-def test_postgresql_keeps_what_was_committed_when_it_is_killed():
-    with services.PostgreSQL() as server:
+@pytest.mark.parametrize('kind', [services.PostgreSQL, services.MariaDB])
+def test_a_database_keeps_what_was_committed_when_it_is_killed(kind):
+    with kind() as server:
         server.query('CREATE TABLE t AS SELECT 42 AS x')
         server.kill()
         server.start()

@@ -182,12 +182,7 @@ def test_a_revocation_reaches_the_viewers_of_all_conductors(split, farm):
 def test_passwords_and_tokens_are_nowhere_in_clear(split, farm, postgresql):
     node = split.node(farm.bmcs[0]['name'])
     assert node.power() == 'on'
-    dump = subprocess.run(
-        [postgresql._program('pg_dump'), *postgresql._where(), split.database],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    dump = postgresql.dump(split.database)
     assert farm.bmcs[0]['address'] in dump
     seen = {'the database': dump, 'the logs': split.logs()}
     for process in split.processes:

@@ -1,22 +1,25 @@
+import secrets
+
 import pytest
 
 from obmd.conf import CONF
 from obmd.db import engine
 from tests.functional import services
 
+KINDS = {'postgresql': services.PostgreSQL, 'mariadb': services.MariaDB}
 
-@pytest.fixture(scope='session')
-def postgresql():
-    """A server for all tests that leave it as it was."""
-    with services.PostgreSQL() as server:
-        yield server
+
+@pytest.fixture(scope='module', params=list(KINDS))
+def server(request):
+    """Each database server, for tests that leave it as it was."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope='module')
-def database(request, postgresql):
-    """An empty, migrated database on a real PostgreSQL."""
+def database(request, server):
+    """An empty, migrated database on a real server."""
     name = request.module.__name__.rpartition('.')[2]
-    CONF.set_override('connection', postgresql.new_database(name), 'database')
+    CONF.set_override('connection', server.new_database(name), 'database')
     engine.setup()
     engine.upgrade()
     yield engine
@@ -24,15 +27,23 @@ def database(request, postgresql):
     CONF.clear_override('connection', 'database')
 
 
-@pytest.fixture
-def own_server():
-    """A server that a test may stop, kill or pause; migrated and in use."""
-    with services.PostgreSQL() as server:
-        CONF.set_override('connection', server.url, 'database')
-        engine.setup()
-        engine.upgrade()
+@pytest.fixture(scope='module', params=list(KINDS))
+def own_kind(request):
+    with KINDS[request.param]() as server:
         yield server
-        engine.dispose()
-        CONF.clear_override('connection', 'database')
-        CONF.clear_override('statement_timeout', 'database')
-        CONF.clear_override('connect_timeout', 'database')
+
+
+@pytest.fixture
+def own_server(request, own_kind):
+    """A server that a test may stop, kill or pause, with a new database in use."""
+    if not own_kind.running:
+        own_kind.start()
+    name = f't{secrets.token_hex(4)}'
+    CONF.set_override('connection', own_kind.new_database(name), 'database')
+    engine.setup()
+    engine.upgrade()
+    yield own_kind
+    engine.dispose()
+    CONF.clear_override('connection', 'database')
+    CONF.clear_override('statement_timeout', 'database')
+    CONF.clear_override('connect_timeout', 'database')

@@ -14,7 +14,8 @@ from obmd.db import models
         ('postgres://u:p@h/d', 'postgresql+psycopg2'),
         ('postgresql+psycopg2://u:p@h/d', 'postgresql+psycopg2'),
         ('mysql://u:p@h/d', 'mysql+pymysql'),
-        ('mariadb://u:p@h/d', 'mariadb+pymysql'),
+        ('mariadb://u:p@h/d', 'mysql+pymysql'),
+        ('mariadb+pymysql://u:p@h/d', 'mysql+pymysql'),
         ('mysql+pymysql://u:p@h/d', 'mysql+pymysql'),
         ('sqlite:////tmp/x', 'sqlite'),
     ],
@@ -29,19 +30,41 @@ def test_without_a_connection_it_is_a_file_in_the_state_folder(tmp_path):
     assert dialects.url('', str(tmp_path)) == made
 
 
-def test_mysql_speaks_all_of_unicode_unless_told_otherwise():
+def test_mysql_speaks_all_of_unicode():
     assert dialects.url('mysql://h/d', '.').query['charset'] == 'utf8mb4'
-    assert dialects.url('mysql://h/d?charset=latin1', '.').query['charset'] == 'latin1'
+    with pytest.raises(errors.Fatal, match='charset'):
+        dialects.url('mysql://h/d?charset=latin1', '.')
 
 
 @pytest.mark.parametrize(
-    'given', ['geheim', 'oracle://u:geheim@h/d', 'postgresql+asyncpg://u:geheim@h/d']
+    'given',
+    [
+        'geheim',
+        'oracle://u:geheim@h/d',
+        'postgresql+asyncpg://u:geheim@h/d',
+        'mysql+mysqldb://u:geheim@h/d',
+        'mariadb+mariadbconnector://u:geheim@h/d',
+        'mysql://u:geheim@h/d?sslmode=require',
+        'mysql://u:geheim@h/d?connect_timeout=soon',
+        'mysql://u:geheim@h/d?ssl_ca=/none',
+        'mysql://u:geheim@h/d?compress=true',
+    ],
 )
 def test_what_cannot_be_used_is_refused_without_the_password(given):
     with pytest.raises(errors.Fatal) as caught:
         dialects.url(given, '.')
     assert 'geheim' not in caught.value.reason
     assert '\n' not in caught.value.reason
+
+
+def test_what_pymysql_does_not_know_is_named():
+    with pytest.raises(errors.Fatal, match="unexpected keyword argument 'sslmode'"):
+        dialects.url('mariadb://h/d?sslmode=require', '.')
+
+
+def test_what_pymysql_says_is_one_line_with_its_number():
+    said = OSError(1049, "Unknown database 'x'")
+    assert dialects.one_line(said) == "Unknown database 'x' (1049)"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import autogenerate
 from alembic import migration
+from oslo_db import exception as db_exc
 from sqlalchemy import exc as sa_exc
 
 from obmd.common import errors
@@ -204,8 +205,6 @@ def test_threads_do_not_see_each_others_transactions(request, kind):
 
 
 def test_a_lost_connection_is_tried_again_for_what_may_be_done_twice(memory_database, monkeypatch):
-    from oslo_db import exception as db_exc
-
     calls = []
 
     @engine.retried
@@ -219,6 +218,54 @@ def test_a_lost_connection_is_tried_again_for_what_may_be_done_twice(memory_data
     monkeypatch.setattr('oslo_db.api.time.sleep', lambda seconds: None)
     assert lost_once() == 'done'
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize('decorator', [engine.retried, engine.retried_if_undone])
+def test_a_broken_deadlock_is_tried_again_and_then_unavailable(
+    memory_database, monkeypatch, decorator
+):
+    calls = []
+
+    @decorator
+    def deadlocked(times):
+        calls.append(1)
+        with engine.writer():
+            if len(calls) <= times:
+                raise db_exc.DBDeadlock()
+            return 'done'
+
+    monkeypatch.setattr('oslo_db.api.time.sleep', lambda seconds: None)
+    assert deadlocked(2) == 'done'
+    calls.clear()
+    with pytest.raises(errors.Unavailable):
+        deadlocked(9)
+
+
+def test_what_may_not_be_done_twice_is_not_when_the_connection_was_lost(memory_database):
+    calls = []
+
+    @engine.retried_if_undone
+    def lost():
+        calls.append(1)
+        with engine.writer():
+            raise db_exc.DBConnectionError('gone')
+
+    with pytest.raises(errors.Unavailable):
+        lost()
+    assert len(calls) == 1
+
+
+def test_a_connection_that_cannot_be_made_is_not_tried_again(memory_database, monkeypatch):
+    calls = []
+
+    def unreachable():
+        calls.append(1)
+        raise db_exc.DBConnectionError(OSError('refused'))
+
+    monkeypatch.setattr(engine._database.engine, 'connect', unreachable)
+    with pytest.raises(errors.Unavailable):
+        nodes.get('n1')
+    assert len(calls) == 1
 
 
 def test_setting_up_again_replaces_the_engine(file_database):

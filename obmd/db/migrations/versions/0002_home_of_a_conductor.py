@@ -1,11 +1,14 @@
 """What tells a conductor's own former rows from those of another with the same host name."""
 
 import sqlalchemy as sa
-from alembic import op
+
+from obmd.db.migrations import steps
 
 revision = '0002'
 down_revision = '0001'
 
 
 def upgrade():
-    op.add_column('conductors', sa.Column('home', sa.String(32), nullable=False, server_default=''))
+    steps.add_column(
+        'conductors', sa.Column('home', sa.String(32), nullable=False, server_default='')
+    )
