@@ -27,6 +27,10 @@ KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 5, 3
 PASSED_HEADERS = ('obmd-cursor', 'obmd-gap')
 
 
+class NotDelivered(errors.Unavailable):
+    """A conductor promised a stream and does not hand it over; nobody has read a byte of it."""
+
+
 def respond(services, offer, content_type, release):
     """The answer that carries ``offer``, headers at once.
 
@@ -66,14 +70,14 @@ class RemoteStream(viewer.Stream):
             self._answer = self._connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise errors.Unavailable(
+            raise NotDelivered(
                 f'the conductor at {parts.netloc} does not hand its stream over: '
                 f'{type(error).__name__}',
                 retry_after=1,
             ) from None
         if self._answer.status != 200:
             self._answer.close()
-            raise errors.Unavailable(
+            raise NotDelivered(
                 f'the conductor at {parts.netloc} refused its own ticket ({self._answer.status})',
                 retry_after=1,
             )

@@ -3,10 +3,11 @@
 import dataclasses
 import logging
 import threading
-import time
 
+from obmd.api import rereading
 from obmd.common import deadline
 from obmd.common import errors
+from obmd.common import rpc
 from obmd.conductor import routing
 from obmd.conf import CONF
 from obmd.db import nodes
@@ -17,6 +18,14 @@ LOG = logging.getLogger(__name__)
 
 #: seconds that a call waits for a node's next owner, and between two tries
 MOVE_TIMEOUT, MOVE_PAUSE = 10.0, 0.1
+#: seconds between two looks for the heir of a dead conductor
+HEIR_PAUSE = 0.5
+#: times that a read is sent to a conductor that lives and does not answer
+TRIES = 2
+#: seconds that must be left of a deadline for one more try
+LEAST = 0.25
+
+_rows = rereading.Rereading()
 
 
 class StreamSlots:
@@ -94,30 +103,46 @@ def check_capability(node, name):
     return driver
 
 
-def call(method, node, *args, by_token=True, **kwargs):
+def call(method, node, *args, deadline=None, by_token=True, read=False, **kwargs):
     """Call a method of ConductorAPI about ``node``; again while it moves to another conductor.
 
-    NotOwner and OwnerGone are raised only before anything was sent to a BMC, so nothing happens
-    twice.  No database connection is held.
+    NotOwner and OwnerGone are raised only before anything was sent to a BMC, so no write happens
+    twice.  A read that a conductor leaves without an answer is repeated with the node's owner as
+    of then; a write never is.  No database connection is held.
 
+    :param deadline: of the whole, ``[api] call_timeout`` from now by default.
     :param by_token: the caller's right is the token in ``node``: a new row must have the same.
+    :param read: it changes nothing.
+    :raises OutcomeUnknown: a write was sent and there is no answer.
     :raises: what the conductor says, with the node's name.
     """
-    patience = call_deadline().within(MOVE_TIMEOUT)
+    deadline = deadline or call_deadline()
+    patience, silences = None, 0
     try:
         while True:
             try:
-                return method(node, *args, **kwargs)
-            except errors.NotOwner:
-                if patience.expired:
-                    raise
-                time.sleep(MOVE_PAUSE)
-                node = _again(node, by_token)
-            except routing.OwnerGone:
+                return method(node, *args, deadline=deadline, **kwargs)
+            except errors.NotOwner as error:
+                reason, pause = error, MOVE_PAUSE
+            except routing.OwnerGone as error:
                 # It may have handed the node over after the row was read.
-                owner, node = node.owner, _again(node, by_token)
-                if node.owner == owner:
+                owner, node = node.owner, _again(node, by_token, MOVE_PAUSE)
+                if node.owner != owner:
+                    continue
+                if not (read and error.heir):
                     raise
+                reason, pause = error, HEIR_PAUSE
+            except rpc.NoAnswer as error:
+                if not read:
+                    raise
+                silences += not error.gone
+                reason, pause, patience = silent(error), MOVE_PAUSE, None
+                if silences == TRIES and not error.gone:
+                    raise reason from None
+            patience = patience or deadline.within(MOVE_TIMEOUT)
+            if patience.expired or (read and deadline.remaining < LEAST):
+                raise reason
+            node = _again(node, by_token, pause)
     except errors.Unauthorized:
         raise
     except errors.ObmdError as error:
@@ -126,9 +151,22 @@ def call(method, node, *args, by_token=True, **kwargs):
         raise
 
 
-def _again(node, by_token):
+def silent(error):
+    """What the reader of a node gets whose conductor left a call without an answer.
+
+    :param error: :class:`obmd.common.rpc.NoAnswer`.
+    """
+    ttl = CONF.conductor.heartbeat_ttl
+    return errors.Unavailable(
+        f'the conductor {error.server} does not answer; if it is dead, its nodes go to others '
+        f'within {ttl:g} s',
+        retry_after=min(ttl, 10),
+    )
+
+
+def _again(node, by_token, pause):
     """:returns: Node as it is now.  :raises: it was deleted, or the caller's right to it ended."""
-    now = nodes.get_by_uuid(node.uuid)
+    now = _rows.get(node.uuid, pause)
     if now is None or (by_token and now.token_id != node.token_id):
         raise _gone(node, by_token) from None
     return now

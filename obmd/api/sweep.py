@@ -1,9 +1,10 @@
 """A sweep: the power of many nodes, one call and one stream a conductor, merged as it comes.
 
-Every name is answered exactly once.  A node that a conductor does not own any more is asked for
-at its new owner: reading twice harms nothing.
+Every name is answered exactly once.  A node that a conductor does not own any more, or leaves
+without an answer, is asked for at its owner as of then: reading twice harms nothing.
 """
 
+import collections
 import json
 import logging
 import threading
@@ -13,6 +14,7 @@ from obmd.api import delivery
 from obmd.api import errors as api_errors
 from obmd.api import operations
 from obmd.common import errors
+from obmd.common import rpc
 from obmd.common import threads
 from obmd.conductor import routing
 from obmd.db import nodes
@@ -22,6 +24,9 @@ LOG = logging.getLogger(__name__)
 
 #: seconds beyond the deadline that a conductor has to say that a BMC missed it
 GRACE = 2.0
+#: times that a conductor that lives may leave a node without an answer: one that dies breaks its
+#: stream off, and may then be called once more before that is noticed
+TRIES = 3
 #: error lines made in a row; thousands at once would keep others waiting
 SLICE = 200
 
@@ -41,6 +46,7 @@ class Sweep(viewer.LineStream):
         self._guard = threading.Lock()
         self._waiting = dict.fromkeys(names)
         self._sources = set()
+        self._silences = collections.Counter()
 
     def start(self):
         """Look the nodes up; the rest goes on in threads.
@@ -61,47 +67,65 @@ class Sweep(viewer.LineStream):
     def _run(self, known, unknown):
         try:
             self.fail(unknown, errors.NotFound('there is no such node'))
+            left = self._round(known, first=True)
             patience = self._deadline.within(operations.MOVE_TIMEOUT)
-            moved, dead = self._round(known)
-            moved += dead  # who has just gone may have handed its nodes over
-            while moved and self.ended is None:
-                time.sleep(operations.MOVE_PAUSE)
-                again = nodes.by_names(moved)
-                gone = set(moved) - {node.name for node in again}
-                self.fail(sorted(gone), errors.NotFound('there is no such node'))
-                moved, _ = self._round(again, last=True)
-                if patience.expired:
+            while left and self.ended is None and not patience.expired:
+                if self._deadline.remaining < operations.LEAST:
                     break
-            self.fail(moved, errors.NotOwner('the node is changing its conductor'))
+                time.sleep(operations.MOVE_PAUSE * (1 + len(left) // nodes.CHUNK))
+                again = nodes.by_names(list(left))
+                gone = left.keys() - {node.name for node in again}
+                self.fail(sorted(gone), errors.NotFound('there is no such node'))
+                left = self._round(again)
+            self._fail_each(left)
         except Exception as error:
             self.fail(list(self._waiting), error)
         finally:
             self.fail(list(self._waiting), errors.Unavailable('its conductor gave no answer'))
             self.finish()
 
-    def _round(self, known, last=False):
-        """:param last: those whose owner is dead are answered so.
+    def _round(self, known, first=False):
+        """:param first: a dead owner may have handed the node over after the row was read.
 
-        :returns: lists of names: whose conductor does not own them any more; whose owner is dead.
+        :returns: dict of name -> error, those that are worth one more try.
         """
         by_owner, unroutable = self._services.router.split(known)
-        alike, dead = {}, []
+        left, failed = {}, {}
         for name, error in unroutable.items():
-            if isinstance(error, routing.OwnerGone) and not last:
-                dead.append(name)
-                continue
-            alike.setdefault((error.kind, error.reason), (error, []))[1].append(name)
-        for error, names in alike.values():
-            self.fail(names, error)
-        moved = []
-        asked = [_Asked(self, inc, group, moved) for inc, group in by_owner.items()]
+            again = isinstance(error, routing.OwnerGone) and (first or error.heir)
+            (left if again else failed)[name] = error
+        self._fail_each(failed)
+        asked = [_Asked(self, inc, group, left) for inc, group in by_owner.items()]
         for one in asked:
             threads.spawn(one.run)
         for one in asked:
             one.done.wait(self._deadline.remaining + GRACE)
-        return moved, dead
+        return dict(left)
+
+    def _fail_each(self, failed):
+        """:param failed: dict of name -> error."""
+        alike = {}
+        for name, error in failed.items():
+            alike.setdefault((error.kind, error.reason), (error, []))[1].append(name)
+        for error, names in alike.values():
+            self.fail(names, error)
 
     # -- what the askers use -----------------------------------------------------------------
+
+    def watched(self, incarnation, give_up):
+        return self._services.router.watched(incarnation, give_up)
+
+    def silence(self, names, error):
+        """A conductor left ``names`` without an answer.
+
+        :returns: dict of name -> error, those that may be asked for once more.
+        """
+        with self._guard:
+            names = [name for name in names if name in self._waiting]
+        self._silences.update(names)
+        over = [name for name in names if self._silences[name] >= TRIES]
+        self.fail(over, error)
+        return dict.fromkeys(set(names).difference(over), error)
 
     def open(self, incarnation, group):
         """:returns: iterable of bytes, the conductor's lines."""
@@ -145,19 +169,27 @@ class Sweep(viewer.LineStream):
 class _Asked:
     """One conductor and the nodes that it was asked for."""
 
-    def __init__(self, sweep, incarnation, group, moved):
+    def __init__(self, sweep, incarnation, group, left):
         self._sweep = sweep
         self._incarnation = incarnation
         self._group = group
         self._names = [node.name for node in group]
-        self._moved = moved
+        self._left = left
         self.done = threading.Event()
 
     def run(self):
         try:
             self._read()
         except errors.NotOwner:
-            self._moved += self._names
+            self._left.update(dict.fromkeys(self._names, _moving()))
+        except rpc.NoAnswer as error:
+            silent = operations.silent(error)
+            if error.gone:
+                self._left.update(dict.fromkeys(self._names, silent))
+            else:
+                self._left.update(self._sweep.silence(self._names, silent))
+        except delivery.NotDelivered as error:
+            self._left.update(self._sweep.silence(self._names, error))
         except Exception as error:
             self._sweep.fail(self._names, error)
         finally:
@@ -167,19 +199,28 @@ class _Asked:
         asked = set(self._names)
         source = self._sweep.open(self._incarnation, self._group)
         try:
+            self._take(source, asked)
+        finally:
+            self._sweep.drop(source)
+        error = errors.Unavailable('the conductor ended its answer early', retry_after=1)
+        self._left.update(self._sweep.silence([n for n in self._names if n in asked], error))
+
+    def _take(self, source, asked):
+        """:param asked: set of names; those that are answered are taken out."""
+        with self._sweep.watched(self._incarnation, source.close):
             for line in _lines(source):
                 name, kind = _read_line(line)
                 if name not in asked:
                     continue
                 if kind == 'not_owner':
-                    self._moved.append(name)
+                    self._left[name] = _moving()
                 else:
                     self._sweep.answer(name, line)
                 asked.discard(name)
-        finally:
-            self._sweep.drop(source)
-        error = errors.Unavailable('the conductor ended its answer early', retry_after=1)
-        self._sweep.fail([name for name in self._names if name in asked], error)
+
+
+def _moving():
+    return errors.NotOwner('the node is changing its conductor')
 
 
 def _lines(source):

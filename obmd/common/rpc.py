@@ -8,6 +8,7 @@ An answer is ``{"value": ...}`` or ``{"error": wire form}``: errors cross the bu
 (:func:`answers`), so that nothing of a remote traceback can reach a caller.
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -33,6 +34,19 @@ SERVE_LIMIT = 10.0
 CLOSE_LIMIT = 0.5
 #: least seconds without a sign of a callee after which it counts as dead
 MONITOR_MIN = 3
+
+
+class NoAnswer(errors.OutcomeUnknown):
+    """A conductor was called and is silent: to a write an unknown outcome, to a read nothing.
+
+    :ivar server: str, the conductor's host.
+    :ivar gone: bool, whether it is known not to live any more.
+    """
+
+    def __init__(self, server, gone=False):
+        super().__init__(f'the conductor {server} does not answer; outcome unknown')
+        self.server = server
+        self.gone = gone
 
 
 def answers(method):
@@ -154,23 +168,25 @@ class _Client:
         self._client = client
         self._check = check
 
-    def call(self, server, method, timeout, **args):
+    def call(self, server, method, timeout, watched=None, **args):
         """Call ``method`` on ``server`` and wait for its answer.
 
         A callee that is at work says so now and then, so one that has died is noticed within the
         time-to-live of a conductor, however long the call may take.
 
         :param timeout: seconds the callee gives itself.
-        :raises OutcomeUnknown: no answer; it may or may not have been carried out.
+        :param watched: ``watched(give_up)`` is a context within which ``give_up()`` is called when
+            the callee is known to be gone: then the wait ends at once.
+        :raises NoAnswer: it may or may not have been carried out.
         :raises Unavailable: the broker cannot be reached, so nothing was sent.
         """
         self._check(min(timeout, GRACE))
         # A broker that hangs holds who publishes up for longer than the call may take.
         outcome = _Outcome()
         threads.spawn(outcome.take, self._call, server, method, timeout, args)
-        if not outcome.known.wait(timeout + 2 * GRACE):
-            raise _silence(server)
-        return outcome.get()
+        with watched(outcome.give_up) if watched else contextlib.nullcontext():
+            outcome.known.wait(timeout + 2 * GRACE)
+        return outcome.get(NoAnswer(server, outcome.given_up))
 
     def _call(self, server, method, timeout, args):
         prepared = self._client.prepare(
@@ -182,7 +198,7 @@ class _Client:
         try:
             return _open(prepared.call({}, method, **args))
         except oslo_messaging.MessagingTimeout:
-            raise _silence(server) from None
+            raise NoAnswer(server) from None
         except oslo_messaging.MessageDeliveryFailure:
             raise errors.Unavailable('the message bus cannot be reached', retry_after=5) from None
         except oslo_messaging.RPCVersionCapError as error:
@@ -203,29 +219,34 @@ class _Client:
 
 
 class _Outcome:
-    """What a call made in another thread returned or raised."""
+    """What a call made in another thread returned or raised.
+
+    :ivar known: set when that is there, or nobody waits for it any more.
+    """
 
     def __init__(self):
         self.known = threading.Event()
-        self._value = None
-        self._error = None
+        self.given_up = False
+        self._result = None
 
     def take(self, function, *args):
         try:
-            self._value = function(*args)
+            self._result = function(*args), None
         except Exception as error:
-            self._error = error
+            self._result = None, error
         finally:
             self.known.set()
 
-    def get(self):
-        if self._error is not None:
-            raise self._error
-        return self._value
+    def give_up(self):
+        self.given_up = True
+        self.known.set()
 
-
-def _silence(server):
-    return errors.OutcomeUnknown(f'the conductor {server} does not answer; outcome unknown')
+    def get(self, silence=None):
+        """:raises: what the function raised; ``silence`` when there is nothing yet."""
+        value, error = self._result or (None, silence)
+        if error is not None:
+            raise error
+        return value
 
 
 class LocalBus:
@@ -261,7 +282,7 @@ class _LocalClient:
         self._topic = topic
         self._version = version
 
-    def call(self, server, method, timeout, **args):
+    def call(self, server, method, timeout, watched=None, **args):
         return _open(self._dispatch(server, method, args))
 
     def tell(self, server, method, **args):

@@ -11,6 +11,7 @@ import threading
 import time
 
 from obmd.common import callers
+from obmd.common import clock as clocks
 from obmd.common import errors
 from obmd.common import threads
 from obmd.common.deadline import Deadline
@@ -311,9 +312,9 @@ def _soft_cycle(live, driver, deadline, call_id):
     except Exception as error:
         # If it may have been taken, the node may go off: then it is turned on again.
         if isinstance(error, errors.OutcomeUnknown) or not _withdraw(live, call_id):
-            threads.spawn(carry_on, live)
+            threads.spawn(carry_on, live, CONF.conductor.soft_off_timeout)
         raise
-    threads.spawn(carry_on, live)
+    threads.spawn(carry_on, live, CONF.conductor.soft_off_timeout)
 
 
 def _withdraw(live, call_id, last_error=None):
@@ -333,30 +334,42 @@ def _call_off(live, why):
         live.clear_target(target.call_id)
 
 
-def carry_on(live, sleep=time.sleep, wall_clock=time.time):
+def carry_on(live, left=None, sleep=time.sleep, wall_clock=time.time, clock=clocks.boot_time):
     """Second half of a soft power cycle: wait until the node is off, then turn it on.
 
     Started by the call itself and by a conductor that takes the node over.  It ends when the
     target was cleared (a forced call came), reached, or its time is up.
+
+    The time is measured by this conductor's own clock.  The wall time in the row, which another
+    host may have written, only says how much of it is left at a takeover: never more than all.
+
+    :param left: seconds, where the caller knows.
     """
     target = live.target
     if target is None or not live.follow(target.call_id):
         return
+    longest = CONF.conductor.soft_off_timeout
+    left = min(target.until - wall_clock(), longest) if left is None else left
+    until = clock() + left
     try:
         done = False
         pause = LOOK_MIN
-        while not done and live.holds(target) and wall_clock() < target.until:
+        while not done and live.holds(target) and clock() < until:
             try:
                 done = _turn_on_if_off(live, target)
             except errors.ObmdError as error:
                 LOG.warning('%s: soft power cycle: %s', live.name, error.reason)
             if not done:
-                sleep(min(pause, max(0.0, target.until - wall_clock())))
+                sleep(min(pause, max(0.0, until - clock())))
                 pause = min(LOOK_MAX, 2 * pause)
         last_error = None
-        if not done:
-            minutes = CONF.conductor.soft_off_timeout / 60
-            last_error = f'soft power cycle given up: the node was not off within {minutes:.0f} min'
+        if not done and left <= 0:
+            last_error = (
+                'soft power cycle given up: its time was over when this conductor took the node '
+                'over, if the clocks of both hosts are right'
+            )
+        elif not done:
+            last_error = f'soft power cycle given up: the node was not off within {longest:.0f} s'
         _conclude(live, target, last_error, sleep)
     finally:
         live.unfollow(target.call_id)

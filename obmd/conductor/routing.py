@@ -1,5 +1,6 @@
 """Where a call goes: to the owner in the node's row, if it lives."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -16,7 +17,12 @@ SLICE = 500
 
 
 class OwnerGone(errors.Unavailable):
-    """The owner in the row is not live; nothing was sent.  The row may say another by now."""
+    """The owner in the row is not live; nothing was sent.  The row may say another by now.
+
+    :ivar heir: bool, whether a conductor lives that will claim the node.
+    """
+
+    heir = False
 
 
 class Router:
@@ -36,15 +42,23 @@ class Router:
         self._looked_at = float('-inf')
         self._looking = threading.Lock()
         self._live = {}
+        self._hosts = {}
+        self._watchers = {}
         self._rings = ownership.Rings((), partitions)
 
-    def look(self, live, _rows):
-        """Take the live conductors as of now."""
+    def look(self, live, rows):
+        """Take the live conductors as of now; end the waiting for those that are gone."""
         rings = ownership.Rings(live, self._partitions)
         if rings != self._rings:
             self._rings = rings
-        self._live = {conductor.incarnation: conductor for conductor in live}
+        before, self._live = self._live, {one.incarnation: one for one in live}
+        self._hosts = {one.incarnation: one.host for one in rows}
         self._looked_at = self._clock()
+        gone = before.keys() - self._live.keys()
+        if gone:
+            for incarnation, give_up in list(self._watchers.values()):
+                if incarnation in gone:
+                    give_up()
 
     @property
     def live(self):
@@ -60,6 +74,19 @@ class Router:
                 'the conductor has just gone', retry_after=self._retry_after
             ) from None
 
+    @contextlib.contextmanager
+    def watched(self, incarnation, give_up):
+        """Within it ``give_up()`` is called when that conductor is not live any more; it costs no
+        query, the regular look finds out for all who wait."""
+        key = object()
+        self._watchers[key] = incarnation, give_up
+        try:
+            if incarnation not in self._live:
+                give_up()
+            yield
+        finally:
+            del self._watchers[key]
+
     def owner_of(self, node):
         """The conductor to call for ``node``: its owner, or for an unowned node the one that the
         ring proposes, which claims it when called.
@@ -72,8 +99,7 @@ class Router:
             self.look_again()
             found = self._find(node)
         if found is None:
-            kind = OwnerGone if node.owner else errors.Unavailable
-            raise kind(self._why(node), node.name, self._retry_after)
+            raise self._nobody(node)
         return found
 
     def _find(self, node):
@@ -111,7 +137,15 @@ class Router:
                 unroutable[node.name] = error
         return by_owner, unroutable
 
-    def _why(self, node):
-        if node.owner:
-            return 'the conductor that owns the node is not answering; another takes over soon'
-        return ownership.why_nobody(node.conductor_group, node.driver, self._live.values())
+    def _nobody(self, node):
+        live = self._live.values()
+        others = ownership.why_nobody(node.conductor_group, node.driver, live)
+        if node.owner is None:
+            return errors.Unavailable(others, node.name, self._retry_after)
+        host = self._hosts.get(node.owner)
+        owner = f'the conductor {host or "that owns the node"} is not answering'
+        heir = self._rings.propose(node) is not None
+        then = 'another takes the node over soon' if heir else others
+        error = OwnerGone(f'{owner}; {then}', node.name, self._retry_after)
+        error.heir = heir
+        return error

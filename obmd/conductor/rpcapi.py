@@ -11,11 +11,15 @@ A write also says for whom it is (``caller``); a conductor answers a call withou
 """
 
 import dataclasses
+import functools
+import logging
 import typing
 
 from obmd.common import callers
 from obmd.common import errors
 from obmd.common import secrets
+
+LOG = logging.getLogger(__name__)
 
 TOPIC = 'obmd.conductor'
 VERSION = '1.0'
@@ -49,7 +53,7 @@ class ConductorAPI:
         self._tickets = tickets
 
     def power_status(self, node, deadline):
-        return self._call(node, 'power_status', deadline)
+        return self._call(node, 'power_status', deadline, read=True)
 
     def set_power(self, node, action, deadline, caller=callers.UNKNOWN):
         self._call(node, 'set_power', deadline, caller, action=action)
@@ -61,7 +65,7 @@ class ConductorAPI:
         self._call(node, 'set_boot_device', deadline, caller, device=device)
 
     def event_log(self, node, limit, deadline):
-        return self._call(node, 'event_log', deadline, limit=limit)
+        return self._call(node, 'event_log', deadline, read=True, limit=limit)
 
     def open_console(self, node, deadline, replay=None, cursor=None, takeover=False):
         """:param cursor: str ``RING:OFFSET`` or None.  :returns: :class:`StreamOffer`."""
@@ -69,6 +73,7 @@ class ConductorAPI:
             node,
             'open_console',
             deadline,
+            read=not takeover,
             token_id=node.token_id,
             replay=replay,
             cursor=cursor,
@@ -86,6 +91,7 @@ class ConductorAPI:
             conductor.host,
             'open_sweep',
             deadline.remaining,
+            watched=functools.partial(self._router.watched, incarnation),
             incarnation=incarnation,
             nodes=[node.uuid for node in nodes],
             seconds=deadline.remaining,
@@ -100,15 +106,18 @@ class ConductorAPI:
         """Tell who should own a new node to claim it; it would also find it by itself."""
         try:
             conductor = self._router.owner_of(node)
-        except errors.Unavailable:
+        except errors.Unavailable as error:
+            LOG.warning('%s is registered, but: %s', node.name, error.reason)
             return
         self._client.tell(conductor.host, 'node_changed', node=node.uuid)
 
     def node_deleted(self, node):
         self._tell(node, 'node_deleted')
 
-    def _call(self, node, method, deadline, caller=None, **args):
+    def _call(self, node, method, deadline, caller=None, read=False, **args):
+        """:param read: it changes nothing: who waits for it is told when the owner is gone."""
         conductor = self._router.owner_of(node)
+        watched = functools.partial(self._router.watched, conductor.incarnation)
         call = {
             'node': node.uuid,
             'owner': conductor.incarnation,
@@ -119,7 +128,14 @@ class ConductorAPI:
         if caller is not None:
             call['caller'] = caller.to_wire()
         try:
-            return self._client.call(conductor.host, method, deadline.remaining, call=call, **args)
+            return self._client.call(
+                conductor.host,
+                method,
+                deadline.remaining,
+                watched=watched if read else None,
+                call=call,
+                **args,
+            )
         except errors.NotOwner:
             self._router.look_again()  # who should own it may be new here
             raise

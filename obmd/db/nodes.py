@@ -156,14 +156,21 @@ def get_by_uuid(uuid):
         return _one(session, _BY_UUID, uuid=uuid)
 
 
+def by_uuids(uuids):
+    """:returns: list of :class:`Node`, those of ``uuids`` that exist, in no order."""
+    return _among(_TABLE.c.uuid, list(uuids))
+
+
 def by_names(names):
     """:returns: list of :class:`Node`, those of ``names`` that exist, in no order."""
-    names = [name for name in names if storable(name)]
+    return _among(_TABLE.c.name, [name for name in names if storable(name)])
+
+
+def _among(column, values):
     found = []
-    for start in range(0, len(names), CHUNK):
-        found += _all(_select(_TABLE.c.name.in_(names[start : start + CHUNK])))
-        # SQLite does not yield by itself
-        time.sleep(0)
+    for start in range(0, len(values), CHUNK):
+        found += _all(_select(column.in_(values[start : start + CHUNK])))
+        time.sleep(0)  # SQLite does not yield by itself
     return found
 
 

@@ -63,8 +63,8 @@ def event_log(request, services):
         services.conductor_api.event_log,
         node,
         limit,
-        operations.call_deadline(),
         by_token=False,
+        read=True,
     )
     return http.json_response({'node': node.name, 'events': events})
 

@@ -105,7 +105,7 @@ def _set_power(request, services, action):
 
 def _write(request, method, node, what):
     caller = auth.caller(request, callers.HOLDER)
-    operations.call(method, node, what, operations.call_deadline(), caller=caller)
+    operations.call(method, node, what, caller=caller)
 
 
 def boot_device(request, services):
@@ -126,7 +126,7 @@ def power_status(request, services):
     """``GET /node/{id}/power_status``: 200 ``{"power_status": ...}``."""
     node = auth.node(request)
     operations.check_capability(node, 'power')
-    status = operations.call(services.conductor_api.power_status, node, operations.call_deadline())
+    status = operations.call(services.conductor_api.power_status, node, read=True)
     return http.json_response({'power_status': status})
 
 
@@ -150,7 +150,9 @@ def console(request, services):
         offer = operations.call(
             services.conductor_api.open_console,
             node,
-            deadline.Deadline(CONF.console.connect_timeout),
+            deadline=deadline.Deadline(CONF.console.connect_timeout),
+            # a takeover ends another's session: once
+            read=takeover == 'false',
             replay=replay,
             cursor=cursor,
             takeover=takeover == 'true',

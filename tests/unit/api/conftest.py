@@ -1,6 +1,7 @@
 """The whole API over an in-memory database and a conductor that records what it is asked."""
 
 import base64
+import contextlib
 import types
 
 import pytest
@@ -71,10 +72,21 @@ class Conductor:
 
 
 class Router:
-    """Everything belongs to the conductor ``c1`` unless ``owners`` says another or an error."""
+    """Everything belongs to the conductor ``c1`` unless ``owners`` says another or an error.
+
+    ``gone_meanwhile``: conductors that die once while somebody waits for them.
+    """
 
     def __init__(self):
         self.owners = {}
+        self.gone_meanwhile = []
+
+    @contextlib.contextmanager
+    def watched(self, incarnation, give_up):
+        if incarnation in self.gone_meanwhile:
+            self.gone_meanwhile.remove(incarnation)
+            give_up()
+        yield
 
     def split(self, found):
         by_owner, unroutable = {}, {}

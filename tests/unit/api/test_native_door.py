@@ -5,8 +5,11 @@ import threading
 
 import pytest
 
+from obmd.api import delivery
 from obmd.common import errors
+from obmd.common import rpc
 from obmd.conductor import routing
+from obmd.conductor import rpcapi
 from obmd.db import nodes
 from obmd.streams import viewer
 from tests.unit.api.conftest import error
@@ -95,10 +98,55 @@ class TestSweep:
         assert lines['n2']['error'] == {'kind': 'unavailable', 'reason': 'no conductor'}
         assert lines['n1'] == {'node': 'n1', 'power_status': 'on'}
 
-    def test_a_stream_that_breaks_leaves_error_lines_for_the_rest(self, api, admin, fleet):
-        Plan(api, c1=[offer(line('n1'), line('n2')[:-5])])
+    def test_the_rest_of_a_stream_that_breaks_is_asked_for_once_more(self, api, admin, fleet):
+        broken = offer(line('n1'), line('n2')[:-5])
+        plan = Plan(api, c1=[broken, offer(line('n3', 'off'), line('n2'))])
+        found = self.sweep(api, admin, 'nodes=n[1-3]')
+        assert found == {'n1': 'on', 'n2': 'on', 'n3': 'off'}
+        assert plan.asked == [('c1', ['n1', 'n2', 'n3']), ('c1', ['n2', 'n3'])]
+
+    def test_a_stream_that_breaks_again_leaves_error_lines_for_the_rest(self, api, admin, fleet):
+        Plan(api, c1=[offer(line('n1'), line('n2')[:-5]), offer(), offer()])
         found = self.sweep(api, admin, 'nodes=n[1-3]')
         assert found == {'n1': 'on', 'n2': 'unavailable', 'n3': 'unavailable'}
+
+    @pytest.mark.parametrize(
+        'silence', [rpc.NoAnswer('host1'), delivery.NotDelivered('refused', retry_after=1)]
+    )
+    def test_a_conductor_that_is_silent_is_asked_thrice(self, api, admin, fleet, silence):
+        plan = Plan(api, c1=[silence, offer(line('n1'))])
+        assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'on'}
+        plan.by_conductor['c1'] = [silence, silence, silence, offer(line('n1'))]
+        assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'unavailable'}
+        assert len(plan.by_conductor['c1']) == 1
+
+    def test_one_that_is_gone_is_not_counted_as_silent(self, api, admin, fleet):
+        Plan(api, c1=[*[rpc.NoAnswer('host1', gone=True)] * 4, offer(line('n1'))])
+        assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'on'}
+
+    def test_the_stream_of_a_conductor_that_is_gone_is_not_waited_for(self, api, admin, fleet):
+        silent = viewer.LineStream()
+        hung = rpcapi.StreamOffer('http://c1/stream/x', {}, silent)
+        plan = Plan(api, c1=[hung, offer(line('n1'))])
+
+        api.router.gone_meanwhile = ['c1']
+        assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'on'}
+        assert silent.ended
+        assert len(plan.asked) == 2
+
+    def test_a_dead_owners_heir_is_waited_for(self, api, admin, fleet):
+        gone = routing.OwnerGone('gone', 'n1', 7)
+        gone.heir = True
+        Plan(api, c2=[offer(line('n1'))])
+        looks = iter([gone, gone, gone, 'c2'])
+        split = api.router.split
+
+        def moves(nodes):
+            api.router.owners['n1'] = next(looks)
+            return split(nodes)
+
+        api.router.split = moves
+        assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'on'}
 
     def test_a_conductor_that_cannot_be_asked_leaves_error_lines(self, api, admin, fleet):
         api.router.owners = {'n1': 'c1', 'n2': 'c2', 'n3': 'c3'}

@@ -10,6 +10,7 @@ from obmd.api import app as api_app
 from obmd.api import operations
 from obmd.common import callers
 from obmd.common import errors
+from obmd.common import rpc
 from obmd.conductor import routing
 from obmd.conductor import shadow
 from obmd.db import nodes
@@ -492,6 +493,30 @@ class TestANodeThatMoves:
         assert response.headers['Retry-After'] == '7'
         assert len(api.conductor.calls) == 1
 
+    def test_is_read_at_the_heir_of_an_owner_that_is_dead(self, api, node, monkeypatch):
+        monkeypatch.setattr(operations, 'HEIR_PAUSE', 0.001)
+        gone = routing.OwnerGone('gone', 'n1', 7)
+        gone.heir = True
+        api.conductor.answers['power_status'] = [gone, gone, gone, 'off']
+        response = api.app.get(f'/node/n1/power_status?token={node}')
+        assert response.json == {'power_status': 'off'}
+
+    def test_is_not_waited_for_by_a_write_whose_owner_is_dead(self, api, node):
+        gone = routing.OwnerGone('gone', 'n1', 7)
+        gone.heir = True
+        api.conductor.answers['set_power'] = [gone, None]
+        api.app.post(f'/node/n1/power_on?token={node}', status=503)
+
+    def test_is_503_for_a_read_when_no_heir_has_come_in_time(self, api, node, monkeypatch):
+        monkeypatch.setattr(operations, 'HEIR_PAUSE', 0.001)
+        monkeypatch.setattr(operations, 'MOVE_TIMEOUT', 0.05)
+        gone = routing.OwnerGone('the conductor c1 is not answering', 'n1', 7)
+        gone.heir = True
+        api.conductor.answers['power_status'] = gone
+        response = api.app.get(f'/node/n1/power_status?token={node}', status=503)
+        assert 'c1' in error(response)['reason']
+        assert response.headers['Retry-After'] == '7'
+
     def test_is_401_when_its_token_changed_meanwhile(self, api, node):
         def moves(found, *args):
             nodes.set_token('n1', '0' * 64, 'another')
@@ -508,6 +533,68 @@ class TestANodeThatMoves:
 
         api.conductor.answers['set_power'] = goes
         api.app.post(f'/node/n1/power_on?token={node}', status=401)
+
+
+#: a read -> (method of ConductorAPI, request)
+UNANSWERED_READS = {
+    'power_status': '/node/n1/power_status?token={}',
+    'open_console': '/node/n1/console?token={}',
+}
+#: a write -> (HTTP method, path, body)
+UNANSWERED_WRITES = {
+    'set_power': ('POST', '/node/n1/power_on', b''),
+    'power_cycle': ('POST', '/node/n1/power_cycle', b''),
+    'set_boot_device': ('PUT', '/node/n1/boot_device', b'{"bootdev": "A"}'),
+}
+
+
+class TestAConductorThatDoesNotAnswer:
+    @pytest.mark.parametrize('method', UNANSWERED_READS)
+    def test_is_asked_once_more_for_a_read(self, api, node, method):
+        answer = {'power_status': 'off', 'open_console': offer(b'0\n')}[method]
+        api.conductor.answers[method] = [rpc.NoAnswer('c1'), answer]
+        api.app.get(UNANSWERED_READS[method].format(node), status=200)
+        assert len(api.conductor.calls) == 2
+
+    @pytest.mark.parametrize('method', UNANSWERED_READS)
+    def test_and_stays_silent_is_503_naming_it_for_a_read(self, api, node, method):
+        api.conductor.answers[method] = rpc.NoAnswer('c1')
+        response = api.app.get(UNANSWERED_READS[method].format(node), status=503)
+        assert error(response)['kind'] == 'unavailable'
+        assert error(response)['node'] == 'n1'
+        assert 'the conductor c1 does not answer' in error(response)['reason']
+        assert 'unknown' not in error(response)['reason']
+        assert response.headers['Retry-After']
+        assert len(api.conductor.calls) == 2
+
+    def test_and_is_gone_is_not_counted_as_silent(self, api, node):
+        gone = rpc.NoAnswer('c1', gone=True)
+        api.conductor.answers['power_status'] = [rpc.NoAnswer('c1'), gone, gone, 'off']
+        response = api.app.get(f'/node/n1/power_status?token={node}')
+        assert response.json == {'power_status': 'off'}
+
+    @pytest.mark.parametrize('method', UNANSWERED_WRITES)
+    def test_leaves_a_write_unknown_and_is_asked_once(self, api, node, method):
+        verb, path, body = UNANSWERED_WRITES[method]
+        api.conductor.answers[method] = rpc.NoAnswer('c1')
+        response = api.app.request(
+            f'{path}?token={node}', method=verb, body=body, expect_errors=True
+        )
+        assert (response.status_int, error(response)['kind']) == (504, 'outcome_unknown')
+        assert len(api.conductor.calls) == 1
+
+    def test_is_asked_once_for_a_takeover(self, api, node):
+        api.conductor.answers['open_console'] = rpc.NoAnswer('c1')
+        response = api.app.get(f'/node/n1/console?token={node}&takeover=true', status=504)
+        assert error(response)['kind'] == 'outcome_unknown'
+        assert len(api.conductor.calls) == 1
+
+    def test_is_not_asked_again_when_the_deadline_is_near(self, api, node, conf, monkeypatch):
+        conf('console', connect_timeout=0.5)
+        api.conductor.answers['open_console'] = rpc.NoAnswer('c1')
+        monkeypatch.setattr(operations, 'LEAST', 0.6)
+        api.app.get(f'/node/n1/console?token={node}', status=503)
+        assert len(api.conductor.calls) == 1
 
 
 class TestConsole:

@@ -1,5 +1,6 @@
 """The bus in one process, and how outcomes cross either bus."""
 
+import contextlib
 import logging
 import threading
 
@@ -144,3 +145,67 @@ def test_a_newer_version_than_the_server_has_is_not_called(bus):
 def test_methods_of_a_server_are_only_those_that_are_public(client):
     with pytest.raises(Exception, match='_secret'):
         client.call('host', '_secret', 5)
+
+
+# -- a conductor that does not answer ---------------------------------------------------------
+
+
+class SilentClient:
+    """Plays oslo.messaging's: a call that is answered when the test lets it be."""
+
+    def __init__(self):
+        self.let = threading.Event()
+        self.answer = {'value': 'late'}
+
+    def prepare(self, **_target):
+        return self
+
+    def call(self, _context, _method, **_args):
+        assert self.let.wait(30)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_a_wait_ends_when_the_callee_is_gone_and_names_it():
+    silent = SilentClient()
+
+    @contextlib.contextmanager
+    def watched(give_up):
+        give_up()
+        yield
+
+    with pytest.raises(rpc.NoAnswer, match='the conductor c7 does not answer') as unknown:
+        rpc._Client(silent, lambda _patience: None).call('c7', 'echo', 600, watched=watched)
+    silent.let.set()
+    assert (unknown.value.server, unknown.value.kind) == ('c7', 'outcome_unknown')
+    assert unknown.value.gone
+
+
+def test_an_answer_that_is_there_counts_though_the_callee_has_gone_since():
+    answered = SilentClient()
+    answered.let.set()
+
+    @contextlib.contextmanager
+    def watched(give_up):
+        yield
+        give_up()
+
+    assert (
+        rpc._Client(answered, lambda _patience: None).call('c7', 'echo', 600, watched=watched)
+        == 'late'
+    )
+
+
+def test_a_time_out_is_no_answer():
+    silent = SilentClient()
+    silent.answer = oslo_messaging.MessagingTimeout('no')
+    silent.let.set()
+    with pytest.raises(rpc.NoAnswer) as unknown:
+        rpc._Client(silent, lambda _patience: None).call('c7', 'echo', 600)
+    assert not unknown.value.gone
+
+
+def test_an_unknown_outcome_crosses_the_bus_as_itself_and_not_as_silence():
+    told = errors.from_wire(rpc.NoAnswer('c7').to_wire())
+    assert type(told) is errors.OutcomeUnknown

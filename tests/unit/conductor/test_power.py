@@ -128,7 +128,7 @@ def test_a_soft_cycle_is_in_the_row_before_the_bmc_hears_of_it(live, driver, row
     power.cycle(live, False, Deadline(30), 'call-1')
     assert in_row == ['call-1']
     assert rows.row.target_power_state == 'on'
-    assert no_carrying_on == [(power.carry_on, live)]
+    assert no_carrying_on == [(power.carry_on, live, 300.0)]
 
 
 def test_nothing_is_sent_when_the_row_is_anothers(live, driver, rows, no_carrying_on):
@@ -165,7 +165,7 @@ def test_a_soft_off_that_may_have_been_taken_is_carried_on(live, driver, rows, n
     with pytest.raises(errors.OutcomeUnknown):
         power.cycle(live, False, Deadline(30), 'call-1')
     assert rows.row.target_call_id == 'call-1'
-    assert no_carrying_on == [(power.carry_on, live)]
+    assert no_carrying_on == [(power.carry_on, live, 300.0)]
 
 
 def test_a_refusal_that_cannot_be_taken_back_from_the_row_is_the_callers_answer_all_the_same(
@@ -178,13 +178,13 @@ def test_a_refusal_that_cannot_be_taken_back_from_the_row_is_the_callers_answer_
     driver.errors['power'] = [errors.BmcRefused('no', 'n1')]
     with pytest.raises(errors.BmcRefused):
         power.cycle(live, False, Deadline(30), 'call-1')
-    assert no_carrying_on == [(power.carry_on, live)]
+    assert no_carrying_on == [(power.carry_on, live, 300.0)]
 
 
 def test_when_the_node_has_gone_off_it_is_turned_on(make_live, driver, rows, held_target, wall):
     live = make_live()
     wall.at[5003.0] = lambda: setattr(driver, 'power', 'off')
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert writes_of(driver) == [('power', 'on')]
     assert driver.power == 'on'
     assert rows.row.target_call_id is None
@@ -194,7 +194,7 @@ def test_when_the_node_has_gone_off_it_is_turned_on(make_live, driver, rows, hel
 
 def test_it_looks_soon_and_then_at_most_five_seconds_apart(make_live, driver, held_target, wall):
     live = make_live()
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert wall.slept[0] <= 0.5
     assert max(wall.slept) == 5.0
     assert len([call for call in driver.calls if call[0] == 'status']) >= 60
@@ -204,11 +204,53 @@ def test_it_is_given_up_in_time_with_the_error_in_the_row(
     make_live, driver, rows, held_target, wall
 ):
     live = make_live()
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert wall.now == 5300.0
     assert writes_of(driver) == []
     assert rows.row.target_call_id is None
     assert 'given up' in rows.last_error
+
+
+class Boot(Wall):
+    """The owner's own clock, and how far the wall clock is from it at some moments."""
+
+    def __init__(self):
+        super().__init__(now=100.0)
+        self.shift = 4900.0
+
+    def wall(self):
+        return self.now + self.shift
+
+
+@pytest.mark.parametrize('jump', [3600.0, -3600.0, 3e8, -3e8])
+@pytest.mark.parametrize('left', [None, 300.0])
+def test_a_wall_clock_that_jumps_ends_no_waiting_and_prolongs_none(
+    make_live, driver, rows, held_target, jump, left
+):
+    boot = Boot()
+    boot.at[130.0] = lambda: setattr(boot, 'shift', 4900.0 + jump)
+    power.carry_on(make_live(), left, boot.sleep, boot.wall, boot)
+    assert boot.now == 400.0
+    assert 'not off within 300 s' in rows.last_error
+
+
+@pytest.mark.parametrize('ahead', [3600.0, 3e8])
+def test_a_target_set_by_a_clock_that_is_ahead_is_waited_for_no_longer_than_any(
+    make_live, driver, rows, held_target, wall, ahead
+):
+    rows.row.target_until += ahead
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
+    assert wall.now == 5300.0
+    assert rows.row.target_call_id is None
+
+
+def test_a_call_waits_its_whole_time_though_the_clock_jumped_before_it_began_to(
+    make_live, driver, rows, held_target
+):
+    boot = Boot()
+    boot.shift = 3e8
+    power.carry_on(make_live(), 300.0, boot.sleep, boot.wall, boot)
+    assert boot.now == 400.0
 
 
 def test_a_target_whose_time_is_over_is_given_up_without_touching_the_node(
@@ -216,16 +258,17 @@ def test_a_target_whose_time_is_over_is_given_up_without_touching_the_node(
 ):
     driver.power = 'off'  # perhaps by hand, since
     wall.now = 9000.0
-    power.carry_on(make_live(), wall.sleep, wall)
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert driver.calls == []
-    assert 'given up' in rows.last_error
+    assert 'its time was over' in rows.last_error
+    assert 'clocks' in rows.last_error
 
 
 @pytest.mark.parametrize('error', [fakes.SILENT, errors.BmcRefused('busy', 'n1')])
 def test_a_look_that_fails_is_repeated(make_live, driver, rows, held_target, wall, error):
     driver.errors['status'] = [error, error]
     driver.power = 'off'
-    power.carry_on(make_live(), wall.sleep, wall)
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert driver.power == 'on'
     assert rows.row.target_call_id is None
 
@@ -233,7 +276,7 @@ def test_a_look_that_fails_is_repeated(make_live, driver, rows, held_target, wal
 def test_a_second_half_that_fails_is_repeated(make_live, driver, rows, held_target, wall):
     driver.errors['power', 'on'] = [fakes.SILENT]
     driver.power = 'off'
-    power.carry_on(make_live(), wall.sleep, wall)
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert driver.power == 'on'
     assert rows.last_error is None
 
@@ -241,7 +284,7 @@ def test_a_second_half_that_fails_is_repeated(make_live, driver, rows, held_targ
 def test_a_forced_call_calls_it_off(make_live, driver, rows, held_target, wall):
     live = make_live()
     wall.at[5002.0] = lambda: power.cycle(live, True, Deadline(30), 'call-2')
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert writes_of(driver) == [('power', 'reset')]
     assert rows.row.target_call_id is None
     assert wall.now < 5010
@@ -252,7 +295,7 @@ def test_a_power_off_calls_it_off_and_the_node_stays_off(
 ):
     live = make_live()
     wall.at[5002.0] = lambda: power.set_power(live, 'off', Deadline(30))
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert writes_of(driver) == [('power', 'off')]
     assert driver.power == 'off'
     assert rows.row.target_call_id is None
@@ -264,7 +307,7 @@ def test_a_call_off_that_comes_between_the_look_and_the_turn_wins(
     live = make_live()
     driver.power = 'off'
     driver.hooks['status'] = lambda: live.clear_target('call-1')
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert writes_of(driver) == []
 
 
@@ -297,7 +340,7 @@ def test_a_cycle_that_is_done_is_not_done_again_because_the_row_could_not_be_cle
         )
 
     driver.hooks['power', 'on'] = outage
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert writes_of(driver) == [('power', 'on')]
     assert rows.row.target_call_id is None
     assert rows.last_error is None
@@ -317,7 +360,7 @@ def test_a_second_soft_cycle_takes_the_place_of_the_first(
 def test_the_same_work_is_carried_on_once(make_live, driver, held_target, wall):
     live = make_live()
     assert live.follow('call-1')
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert driver.calls == []
     live.unfollow('call-1')
     assert live.follow('call-1')
@@ -328,7 +371,7 @@ def test_a_conductor_that_stops_leaves_the_row_to_the_next_owner(
 ):
     live = make_live()
     wall.at[5002.0] = live.drop_target
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert rows.row.target_call_id == 'call-1'
     assert rows.last_error is None
     assert writes_of(driver) == []
@@ -339,5 +382,5 @@ def test_reads_do_not_wait_for_a_soft_cycle(make_live, driver, held_target, wall
     seen = []
     wall.at[5002.0] = lambda: seen.append(live.read_power(Deadline(1)))
     wall.at[5004.0] = live.drop_target
-    power.carry_on(live, wall.sleep, wall)
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
     assert seen == ['on']

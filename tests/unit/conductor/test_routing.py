@@ -148,6 +148,47 @@ def test_a_conductor_that_leaves_is_called_for_what_it_owns_and_offered_nothing(
     assert chosen == {'b'}
 
 
+def test_who_waits_for_a_conductor_is_told_when_it_goes_and_nobody_else(router):
+    told = []
+    with (
+        router.watched('a', lambda: told.append('a')),
+        router.watched('b', lambda: told.append('b')),
+    ):
+        router.look([member('a'), member('b')], [])
+        assert told == []
+        router.look([member('b')], [])
+        assert told == ['a']
+    router.look([], [])
+    assert told == ['a']
+    assert router._watchers == {}
+
+
+def test_who_waits_for_one_that_has_gone_is_told_at_once(router):
+    told = []
+    with router.watched('dead', lambda: told.append(1)):
+        assert told == [1]
+
+
+def test_one_that_leaves_is_still_waited_for(router):
+    told = []
+    with router.watched('a', lambda: told.append(1)):
+        router.look([leaving('a'), member('b')], [])
+        assert told == []
+
+
+def test_a_dead_owner_is_named_and_so_is_who_comes_after_it(router):
+    dead = member('dead')
+    router.look([member('a')], [dead, member('a')])
+    with pytest.raises(routing.OwnerGone) as gone:
+        router.owner_of(node('dead'))
+    assert 'the conductor host-dead is not answering; another takes' in gone.value.reason
+    assert gone.value.heir
+    with pytest.raises(routing.OwnerGone) as gone:
+        router.owner_of(node('dead', group='rack1'))
+    assert "no live conductor of group 'rack1' with driver ipmi" in gone.value.reason
+    assert not gone.value.heir
+
+
 def test_an_owner_that_has_gone_is_told_from_a_node_that_nobody_can_own(router):
     with pytest.raises(routing.OwnerGone):
         router.owner_of(node('dead'))

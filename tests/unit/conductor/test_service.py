@@ -237,7 +237,9 @@ def test_deferred_work_of_the_owner_before_is_carried_on(make, register, monkeyp
     nodes.claim(row.uuid, 'before', None, 0)
     nodes.set_target(row.uuid, 'before', 1, 'on', 10.0**10, 'soft power cycle', 'call-1')
     carried = []
-    monkeypatch.setattr(service.power, 'carry_on', lambda live: carried.append(live.target.call_id))
+    monkeypatch.setattr(
+        service.power, 'carry_on', lambda live, *_: carried.append(live.target.call_id)
+    )
     make().start()
     spawned.join()
     assert carried == ['call-1']
