@@ -10,7 +10,7 @@ SOURCES := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help venv venv-test venv-doc run system-packages lint format unit functional test bench \
-	docs genconfig clean
+	ring pictures docs genconfig clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,12 @@ test: system-packages  ## everything that must pass: lint, unit, functional
 bench: system-packages  ## measure against ipmipower and ipmitool on the same simulated BMCs
 	$(BIN)/python -m bench
 
+ring: venv-test  ## play 100,000 nodes and up to 100 conductors; the data of doc/source/scaling
+	$(BIN)/python -m bench.ring --json doc/source/scaling/ring.json
+
+pictures: venv-test  ## draw doc/source/scaling/*.svg from the data beside them
+	$(BIN)/python -m bench.pictures
+
 docs: venv-doc  ## documentation as HTML in doc/build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html doc/source doc/build/html
 
@@ -74,7 +80,7 @@ $(STAMPS)/venv: $(SOURCES) | $(BIN)/python
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/venv-test: $(STAMPS)/venv
-	@$(PIP) install -c constraints.txt -e '.[test,dev]'
+	@$(PIP) install -c constraints.txt -e '.[test,dev,bench]'
 	@touch $@
 
 $(STAMPS)/venv-doc: $(STAMPS)/venv

@@ -158,9 +158,7 @@ class Fleet:
 def _of(members, key):
     group, driver = key
     return {
-        one.incarnation
-        for one in members
-        if one.conductor_group == group and driver in one.drivers
+        one.incarnation for one in members if one.conductor_group == group and driver in one.drivers
     }
 
 

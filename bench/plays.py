@@ -74,6 +74,8 @@ def _makes(nodes, size, partitions, drawn):
         for n in range(size)
     ]
     yield fleet.change('drivers', 'all start', joined=members)
-    yield fleet.change('drivers', 'one with all drivers joins', joined=[fleet.conductor('', tuple(MAKES))])
+    yield fleet.change(
+        'drivers', 'one with all drivers joins', joined=[fleet.conductor('', tuple(MAKES))]
+    )
     yield fleet.change('drivers', 'one with one driver joins', joined=[fleet.conductor()])
     yield fleet.change('drivers', 'one with all drivers dies', left=members[:1])
