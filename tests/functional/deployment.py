@@ -433,8 +433,11 @@ class Split(Deployment):
         other.url = f'http://127.0.0.1:{self._proxy_port}'
         return other
 
-    def manage(self, *arguments, config=None):
-        """Run ``obmd-manage`` on a conductor's host.  :returns: str, what it printed."""
+    def manage(self, *arguments, config=None, status=0):
+        """Run ``obmd-manage`` on a conductor's host.
+
+        :returns: str, what it printed; with another exit status, what it said on standard error.
+        """
         done = subprocess.run(
             [os.path.join(BIN, 'obmd-manage'), '--config-file', config or self.config_of('c1')]
             + list(arguments),
@@ -444,8 +447,8 @@ class Split(Deployment):
             text=True,
             timeout=60,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stderr
+        return done.stderr if status else done.stdout
 
     def wait_for(self, conductors=None):
         """Wait until so many conductors are live and every node has an owner among them."""
