@@ -15,6 +15,7 @@ from obmd.api import auth
 from obmd.api import errors as api_errors
 from obmd.api import http
 from obmd.api import routes
+from obmd.common import exposition
 from obmd.conf import CONF
 
 CONF.register_opts(http_proxy_to_wsgi.OPTS, group='oslo_middleware')
@@ -28,8 +29,9 @@ class _Root:
 
     @pecan.expose()
     def _route(self, segments, request):
-        found = routes.find(request.method, segments)
-        request.environ['obmd.function'], request.environ['obmd.label'] = found
+        environ = request.environ
+        environ['obmd.route'], methods, environ['obmd.label'] = routes.find(segments)
+        environ['obmd.function'] = routes.choose(request.method, methods)
         return self.answer, []
 
     @pecan.expose()
@@ -82,6 +84,7 @@ class _RequestId(request_id.RequestId):
 
 def make_app(services):
     """:param services: :class:`obmd.api.operations.Services`.  :returns: WSGI application."""
+    exposition.watch_pool('streams', lambda: (services.slots.taken, CONF.api.max_streams))
     app = _Application(
         _Root(services),
         default_renderer='json',
@@ -91,7 +94,7 @@ def make_app(services):
         request_cls=http.Request,
         response_cls=http.Response,
     )
-    app = _RequestId(app)
+    app = _RequestId(exposition.measured(app))
     if CONF.oslo_middleware.enable_proxy_headers_parsing:
         app = http_proxy_to_wsgi.HTTPProxyToWSGI(app, CONF)
     return app

@@ -8,6 +8,7 @@ from obmd.api import errors as api_errors
 from obmd.api.doors import native
 from obmd.api.doors import obmd
 from obmd.common import errors
+from obmd.common import exposition
 
 LABEL = '{id}'
 
@@ -27,9 +28,10 @@ ROUTES = {
     '/api/v1/nodes/{id}/event_log': {'GET': native.event_log},
     '/healthz': {'GET': native.healthz},
     '/readyz': {'GET': native.readyz},
+    exposition.PATH: {'GET': native.metrics},
 }
 
-_TABLE = {tuple(path.split('/')[1:]): methods for path, methods in ROUTES.items()}
+_TABLE = {tuple(path.split('/')[1:]): (path, methods) for path, methods in ROUTES.items()}
 #: where the label stands, for each length of path
 _LABEL_AT = {
     length: sorted({p.index(LABEL) for p in _TABLE if len(p) == length and LABEL in p})
@@ -37,24 +39,30 @@ _LABEL_AT = {
 }
 
 
-def find(method, segments):
+def find(segments):
     """:param segments: list of str, the decoded path without its leading slash.
 
-    :returns: (function, str label as it stands in the path or None).
-    :raises NotFound: no such path.  :raises MethodNotAllowed: another method than these.
+    :returns: (str path as it stands in ``ROUTES``, its methods, str label as it stands in the
+        path that was asked for or None).
+    :raises NotFound: no such path.
     """
     path = tuple(segments)
-    label = None
-    methods = _TABLE.get(path) if LABEL not in path else None
-    if methods is None:
-        for at in _LABEL_AT.get(len(path), ()):
-            methods = _TABLE.get((*path[:at], LABEL, *path[at + 1 :]))
-            if methods is not None and path[at]:
-                label = path[at]
-                break
-        else:
-            raise errors.NotFound('there is no such page')
+    found = _TABLE.get(path) if LABEL not in path else None
+    if found is not None:
+        return *found, None
+    for at in _LABEL_AT.get(len(path), ()):
+        found = _TABLE.get((*path[:at], LABEL, *path[at + 1 :]))
+        if found is not None and path[at]:
+            return *found, path[at]
+    raise errors.NotFound('there is no such page')
+
+
+def choose(method, methods):
+    """:param methods: of :func:`find`.  :returns: function.
+
+    :raises MethodNotAllowed: ``method`` is another than these.
+    """
     if method not in methods:
         allowed = sorted(methods)
         raise api_errors.MethodNotAllowed(f'use {" or ".join(allowed)} here', allowed=allowed)
-    return methods[method], label
+    return methods[method]

@@ -13,6 +13,7 @@ from obmd.api import app
 from obmd.api import errors as api_errors
 from obmd.api import operations
 from obmd.common import errors
+from obmd.common import exposition
 from obmd.common import rpc
 from obmd.common import secrets
 from obmd.conductor import membership
@@ -35,6 +36,7 @@ def build():
         this version.
     :raises Unavailable: the database does not answer.
     """
+    exposition.begin('api')
     admin_hash = _admin_hash()
     public_key = secrets.PublicKey.load(secrets.key_paths()[1])
     registry.load()

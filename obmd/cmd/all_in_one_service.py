@@ -13,6 +13,7 @@ from obmd.cmd import obmd_settings
 from obmd.cmd import serve as parts
 from obmd.cmd import startup
 from obmd.common import errors
+from obmd.common import exposition
 from obmd.common import listening
 from obmd.common import rpc
 from obmd.common import threads
@@ -42,6 +43,7 @@ def serve(namespace, rest):
     parts.make_state_folder()
     startup.set_up_logging('obmd')
     listening.raise_file_limit()
+    exposition.begin('all-in-one')
     registry.load()
     if settings is not None:
         token_path, admin_hash = None, settings.admin_hash
@@ -100,11 +102,15 @@ class _AllInOne:
                 public_key=public_key,
                 admin_hash=admin_hash,
                 local=True,
-                readiness=(self._demo_ready,) if with_demo else (),
+                readiness=(self._conductor.status.require_ready, self._demo_ready),
             )
         )
 
     def run(self, sock, tls, token_path):
+        with parts.metrics_listener():
+            return self._run(sock, tls, token_path)
+
+    def _run(self, sock, tls, token_path):
         listener = parts.serving.Listener(sock, self._app, 'API', tls, CONF.api.max_connections)
         self._conductor.start()
         self._observer.look()

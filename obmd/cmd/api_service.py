@@ -1,11 +1,13 @@
 """``obmd-api``, put together; imported once the process is patched."""
 
+import contextlib
 import signal
 import sys
 
 from obmd.api import wsgi
 from obmd.cmd import serve as parts
 from obmd.cmd import startup
+from obmd.common import exposition
 from obmd.common import listening
 from obmd.common import workers
 from obmd.conf import CONF
@@ -30,12 +32,18 @@ def start(args, command_line):
     if CONF.api.workers == 1:
         return _serve(tls, reuse_port=False)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    reservation = listening.reserve(listening.parse_address(CONF.api.listen))
-    try:
-        command = [sys.executable, sys.argv[0], *command_line]
-        return workers.Supervisor(command, CONF.api.workers).run()
-    finally:
-        reservation.close()
+    command = [sys.executable, sys.argv[0], *command_line]
+    with contextlib.ExitStack() as stack:
+        for address in filter(None, (CONF.api.listen, parts.metrics_address())):
+            reservation = listening.reserve(listening.parse_address(address))
+            stack.callback(reservation.close)
+        together = stack.enter_context(exposition.Together())
+        return workers.Supervisor(
+            command,
+            CONF.api.workers,
+            environment=together.environment,
+            on_end=together.ended,
+        ).run()
 
 
 def _serve(tls, reuse_port):
@@ -43,7 +51,8 @@ def _serve(tls, reuse_port):
     sock = parts.bind(CONF.api, reuse_port)
     stop = startup.Stop()
     listener = parts.serving.Listener(sock, application, 'API', tls, CONF.api.max_connections)
-    listener.start()
-    stop.wait(GRACE)
-    listener.stop(grace=GRACE)
+    with parts.metrics_listener(reuse_port):
+        listener.start()
+        stop.wait(GRACE)
+        listener.stop(grace=GRACE)
     return 0

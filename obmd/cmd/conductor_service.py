@@ -8,11 +8,13 @@ from obmd import version
 from obmd.cmd import serve as parts
 from obmd.cmd import startup
 from obmd.common import errors
+from obmd.common import exposition
 from obmd.common import listening
 from obmd.common import rpc
 from obmd.common import secrets
 from obmd.conductor import rpcapi
 from obmd.conductor import service
+from obmd.conductor import status
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import engine
@@ -28,6 +30,7 @@ def serve(args):
     startup.set_up_logging('obmd-conductor')
     listening.raise_file_limit()
     tls = parts.check(CONF.conductor)
+    exposition.begin('conductor')
     registry.load()
     keyring = secrets.Keyring.load(secrets.key_paths()[0])
     engine.setup()
@@ -36,15 +39,15 @@ def serve(args):
     url = callback_url(parts.url_of(CONF.conductor, sock.getsockname()))
     bus = rpc.Bus(pool=CONF.conductor.rpc_pool)
     conductors_ = _Succession(bus, keyring, url)
-    listener = parts.serving.Listener(
-        sock, server.make_app(conductors_), 'streams', tls, CONF.api.max_connections
-    )
-    listener.start()
-    try:
-        conductors_.run()
-    finally:
-        listener.stop(grace=0.5)
-        bus.close()
+    app = exposition.measured(server.make_app(conductors_, conductors_.reasons))
+    listener = parts.serving.Listener(sock, app, 'streams', tls, CONF.api.max_connections)
+    with parts.metrics_listener():
+        listener.start()
+        try:
+            conductors_.run()
+        finally:
+            listener.stop(grace=0.5)
+            bus.close()
     return 0
 
 
@@ -64,6 +67,12 @@ class _Succession:
         if self._conductor is None:
             raise errors.NotFound('no such ticket; this conductor has only begun to start')
         return self._conductor.tickets.redeem(ticket)
+
+    def reasons(self):
+        """As ``obmd.conductor.status.Status.reasons``."""
+        if self._conductor is None:
+            return status.NOT_YET
+        return self._conductor.status.reasons()
 
     def run(self):
         """Until a signal."""

@@ -1,12 +1,17 @@
 """What the services share when they put themselves together."""
 
+import contextlib
 import os
 
 from obmd.common import errors
+from obmd.common import exposition
 from obmd.common import listening
 from obmd.common import secrets
 from obmd.common import serving
 from obmd.conf import CONF
+
+#: connections to ``[metrics] listen`` at once
+METRICS_CONNECTIONS = 64
 
 
 def listener(options, app, name, reuse_port=False, sock=None):
@@ -32,6 +37,31 @@ def check(options):
 
 def bind(options, reuse_port=False):
     return serving.bind(listening.parse_address(options.listen), reuse_port)
+
+
+def metrics_address():
+    """:returns: str, where ``/metrics`` is served apart from all else, or ''."""
+    return CONF.metrics.listen if CONF.metrics.enabled else ''
+
+
+@contextlib.contextmanager
+def metrics_listener(reuse_port=False):
+    """Serve ``/metrics`` where ``[metrics] listen`` says, if it does.
+
+    :raises Fatal: the port is in use.
+    """
+    address = metrics_address()
+    if not address:
+        yield
+        return
+    sock = serving.bind(listening.parse_address(address), reuse_port)
+    app = exposition.measured(exposition.application)
+    listener = serving.Listener(sock, app, 'metrics', None, METRICS_CONNECTIONS)
+    listener.start()
+    try:
+        yield
+    finally:
+        listener.stop()
 
 
 def url_of(options, address):

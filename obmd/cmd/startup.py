@@ -8,6 +8,7 @@ import threading
 import warnings
 
 from obmd.common import threads  # noqa: F401  takes the native calls before they are patched
+from obmd.common import workers
 
 LOG = logging.getLogger(__name__)
 
@@ -18,6 +19,10 @@ LAST_RESORT = 1.2
 def patch():
     """Make this process's blocking calls yield; call it before anything else is imported."""
     warnings.filterwarnings('ignore', category=DeprecationWarning)
+    if workers.worker_number() is None:
+        # What is counted in the files of somebody else's folder would never be looked at.
+        os.environ.pop('PROMETHEUS_MULTIPROC_DIR', None)
+        os.environ.pop('prometheus_multiproc_dir', None)
     import eventlet
 
     eventlet.monkey_patch()

@@ -49,6 +49,11 @@ def from_wire(wire):
     return error
 
 
+def is_known(kind):
+    """:returns: bool, whether ``kind`` is one that the code has, not one that only a peer has."""
+    return kind in _by_kind or kind == ObmdError.kind
+
+
 # -- the caller's mistake ---------------------------------------------------------------------
 
 

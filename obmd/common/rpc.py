@@ -20,6 +20,7 @@ from oslo_messaging import opts as messaging_opts
 from oslo_messaging.rpc import dispatcher as rpc_dispatcher
 
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.common import rabbit
 from obmd.common import threads
 from obmd.conf import CONF
@@ -43,6 +44,9 @@ class NoAnswer(errors.OutcomeUnknown):
     :ivar gone: bool, whether it is known not to live any more.
     """
 
+    #: how it is counted
+    timed_out = True
+
     def __init__(self, server, gone=False):
         super().__init__(f'the conductor {server} does not answer; outcome unknown')
         self.server = server
@@ -55,7 +59,8 @@ def answers(method):
     @functools.wraps(method)
     def answer(self, context, **args):
         try:
-            return {'value': method(self, context, **args)}
+            with metrics.Timer(metrics.CALLS, method.__name__):
+                return {'value': method(self, context, **args)}
         except errors.ObmdError as error:
             return {'error': error.to_wire()}
         except Exception:
@@ -168,6 +173,7 @@ class _Client:
         self._client = client
         self._check = check
 
+    @metrics.timed_call
     def call(self, server, method, timeout, watched=None, **args):
         """Call ``method`` on ``server`` and wait for its answer.
 
@@ -215,6 +221,7 @@ class _Client:
         try:
             self._client.prepare(server=server).cast({}, method, **args)
         except oslo_messaging.MessagingException as error:
+            metrics.RPC_NEWS_LOST.count()
             LOG.warning('%s could not be told to %s: %s', method, server, error)
 
 
@@ -282,6 +289,7 @@ class _LocalClient:
         self._topic = topic
         self._version = version
 
+    @metrics.timed_call
     def call(self, server, method, timeout, watched=None, **args):
         return _open(self._dispatch(server, method, args))
 

@@ -27,6 +27,7 @@ from eventlet import wsgi
 from eventlet.green import socket
 from eventlet.green import ssl
 
+from obmd.common import exposition
 from obmd.common import listening
 from obmd.common import requests
 
@@ -262,7 +263,8 @@ class Listener:
         self._socket = sock
         self._app = app
         self._tls = tls
-        self._pool = eventlet.GreenPool(max_connections)
+        self._pool = pool = eventlet.GreenPool(max_connections)
+        exposition.watch_pool(f'listener_{name}', lambda: (pool.running(), pool.size))
         self._connections = {}
         self._streams = set()
         self._loops = []

@@ -45,9 +45,21 @@ class Supervisor:
 
     :param command: list of str, what a worker runs; its number is in its environment.
     :param stop_timeout: seconds a worker has after SIGTERM before it is killed.
+    :param environment: dict, more of the workers' environment.
+    :param on_end: called with the number of a worker that has ended, before the next starts.
     """
 
-    def __init__(self, command, count, stop_timeout=5.0, clock=time.monotonic):
+    def __init__(
+        self,
+        command,
+        count,
+        stop_timeout=5.0,
+        clock=time.monotonic,
+        environment=None,
+        on_end=None,
+    ):
+        self._environment = environment or {}
+        self._on_end = on_end
         self._command = command
         self._stop_timeout = stop_timeout
         self._clock = clock
@@ -73,7 +85,7 @@ class Supervisor:
                 worker.started = now
                 worker.process = subprocess.Popen(
                     self._command,
-                    env={**os.environ, WORKER: str(worker.number)},
+                    env={**os.environ, **self._environment, WORKER: str(worker.number)},
                     preexec_fn=self._in_child,
                 )
 
@@ -107,6 +119,8 @@ class Supervisor:
                 worker.process.returncode,
                 worker.pause,
             )
+            if self._on_end is not None:
+                self._on_end(worker.number)
             worker.process = None
             worker.start_at = now + worker.pause
             worker.pause = min(worker.pause * 2, PAUSE_MAX)

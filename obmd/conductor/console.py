@@ -14,6 +14,7 @@ import threading
 import time
 
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.common import threads
 from obmd.common.deadline import Deadline
 from obmd.conf import CONF
@@ -107,6 +108,10 @@ class Console:
     @property
     def up(self):
         return self._handle is not None
+
+    @property
+    def wanted(self):
+        return not self._closed and bool(self._always or self._viewers)
 
     @property
     def viewers(self):
@@ -292,6 +297,7 @@ class Console:
 
     def feed(self, sink, chunk):
         if sink is self._sink:
+            metrics.CONSOLE_BYTES.count(by=len(chunk))
             self._ring.append(chunk)
 
     def source_lost(self, sink, error):
@@ -321,6 +327,7 @@ class Console:
     def _failed(self, error):
         if self._closed:
             return
+        metrics.CONSOLE_FAILURES.count(metrics.outcome(error))
         LOG.warning('%s: console down: %s', self._live.name, error.reason)
         self._try_later()
         self._record()

@@ -10,6 +10,7 @@ import threading
 import time
 
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.common import threads
 from obmd.common.deadline import Deadline
 from obmd.db import nodes
@@ -64,8 +65,10 @@ class Handover:
 
     def _give_one(self, live, target, deadline, results, done):
         try:
-            captured = live.console.up
-            if self._move(live, deadline):
+            captured, began = live.console.up, time.monotonic()
+            moved = self._move(live, deadline)
+            metrics.HANDOVERS.observe(time.monotonic() - began, 'moved' if moved else 'kept')
+            if moved:
                 self._tell(target, live.uuid)
                 results.append(live)
                 _wait_until_taken(live.uuid, captured, deadline)

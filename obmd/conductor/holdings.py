@@ -5,6 +5,7 @@ import threading
 import time
 
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.common import secrets
 from obmd.conductor import node
 from obmd.db import nodes
@@ -110,8 +111,11 @@ class Holdings:
 
     def _take(self, row):
         try:
-            return nodes.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
+            epoch = nodes.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
+            metrics.CLAIMS.count('lost' if epoch is None else 'won')
+            return epoch
         except errors.Unavailable:
+            metrics.CLAIMS.count('unknown')
             self.doubt(row.uuid)  # it may have been committed: seen at the next look
             raise
 

@@ -64,6 +64,11 @@ class Lease:
         self._ticked_at = self._clock()
 
     @property
+    def age(self):
+        """Seconds since the last successful renewal was sent; None before the first."""
+        return None if self._renewed_at is None else self._clock() - self._renewed_at
+
+    @property
     def state(self):
         self._notice_suspension()
         if self._revoked or self._suspended_at is not None:
@@ -71,6 +76,11 @@ class Lease:
         if self._renewed_at is None or self._clock() - self._renewed_at > FENCE_AT * self._ttl:
             return FENCED
         return FRESH
+
+    @property
+    def why(self):
+        """str, what keeps it from being fresh."""
+        return _WHY.get(self.state, '')
 
     def require(self):
         """:raises Unavailable: this conductor may not act now; nothing was sent to a BMC."""

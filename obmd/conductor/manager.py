@@ -164,7 +164,7 @@ class Manager:
 
     def forget(self, uuid):
         """The node is not registered any more: end its streams, leave its BMC."""
-        self._revocation.cut(uuid, None, 'the node was deleted')
+        self._revocation.cut(uuid, None, 'deleted')
         live = self._holdings.drop(uuid)
         if live is not None:
             LOG.info('%s: deleted', live.name)

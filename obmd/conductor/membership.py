@@ -5,11 +5,14 @@ an observer calls a row dead when its own regular reads have shown one and the s
 whole time-to-live of its own clock.
 """
 
+import collections
 import logging
 import threading
 import time
 
 from obmd.common import errors
+from obmd.common import exposition
+from obmd.common import metrics
 from obmd.common import threads
 from obmd.db import conductors
 
@@ -56,13 +59,25 @@ class Observer:
         self._interval = interval
         self._watch = Watch(interval, ttl, clock)
         self._on_look = on_look
+        self._clock = clock
+        self._live = ()
+        self._looked_at = clock()
         self._stopped = threading.Event()
 
     def look(self):
         rows = conductors.all()
-        self._on_look(self._watch.see(rows), rows)
+        self._live = self._watch.see(rows)
+        self._looked_at = self._clock()
+        self._on_look(self._live, rows)
+
+    def tell(self):
+        """Set the states for ``/metrics``."""
+        groups = collections.Counter((row.conductor_group,) for row in self._live)
+        metrics.LIVE_CONDUCTORS.show(groups)
+        metrics.LOOK_AGE.set(self._clock() - self._looked_at)
 
     def start(self):
+        exposition.watch('members', self.tell)
         threads.spawn(self._run)
 
     def stop(self):
@@ -143,6 +158,8 @@ class Heartbeat:
                         self._on_lost()
                     return
             except errors.ObmdError as error:
+                metrics.HEARTBEAT_FAILURES.count()
                 LOG.warning('the heartbeat cannot be written: %s', error.reason)
             except Exception:
+                metrics.HEARTBEAT_FAILURES.count()
                 LOG.exception('the heartbeat cannot be written')

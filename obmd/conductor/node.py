@@ -8,6 +8,7 @@ import time
 
 from obmd.common import callers
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.conductor import power
 from obmd.conductor import shadow
 from obmd.conf import CONF
@@ -52,6 +53,7 @@ class LiveNode:
         self._capabilities = base.capabilities(type(driver))
         self._refused = row.credentials_refused
         self._refusal_recorded = True
+        self._heard = base.UNKNOWN
         self.going = None
         self._waiting = 0
         self._waiting_since = None
@@ -86,6 +88,18 @@ class LiveNode:
         row = nodes.get_by_uuid(self.uuid)
         if row is not None and (row.owner, row.owner_epoch) != (self.incarnation, self.epoch):
             raise errors.NotOwner('the node has another owner now', self.name)
+
+    @property
+    def gate_closed(self):
+        """Whether the BMC refused the credentials and is not asked again."""
+        return self._refused is not None
+
+    @property
+    def reachability(self):
+        """One of ``base.REACHABILITY``, from what was heard last; nobody is asked for it."""
+        if self.gate_closed:
+            return base.REFUSED
+        return self.driver.reachability or self._heard
 
     # -- the gate: wrong credentials are not sent twice -------------------------------------
 
@@ -137,9 +151,14 @@ class LiveNode:
             raise errors.from_wire(self.going.to_wire())
         self.check_gate()
         try:
-            yield self.driver
+            with metrics.Timer(metrics.BMC_OPERATIONS, self.driver_name):
+                yield self.driver
+            self._heard = base.REACHABLE
         except errors.CredentialsRefused as error:
             self._refuse(error.reason)
+            raise
+        except errors.ObmdError as error:
+            self._heard = base.heard(error) or self._heard
             raise
 
     @contextlib.contextmanager

@@ -13,6 +13,7 @@ import time
 from obmd.common import callers
 from obmd.common import clock as clocks
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.common import threads
 from obmd.common.deadline import Deadline
 from obmd.conductor import shadow
@@ -170,7 +171,8 @@ class Writes:
             in turn, so that a silent BMC costs all who wait one deadline and not one each.
         """
         came = self._clock()
-        self._wait_for_turn(shadow.Work(purpose, caller), deadline)
+        with metrics.Timer(metrics.LOCK_WAITS):
+            self._wait_for_turn(shadow.Work(purpose, caller), deadline)
         try:
             if self._silent_at is not None and self._silent_at >= came:
                 raise errors.BmcSilent('the BMC did not answer', self._node_name)

@@ -11,6 +11,7 @@ import threading
 
 from obmd.common import clock
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.common import threads
 from obmd.db import nodes
 
@@ -19,6 +20,12 @@ LOG = logging.getLogger(__name__)
 #: part of the interval after which the next check starts, so that its answer is there in time
 EARLY = 0.8
 _GONE = object()
+#: why a stream is cut, as metrics and as the log tell it
+_WHY = {
+    'revoked': 'its token was revoked',
+    'unchecked': 'its token could not be checked',
+    'deleted': 'the node was deleted',
+}
 
 
 class Revocation:
@@ -49,6 +56,7 @@ class Revocation:
         self._count = 0
         self._lock = threading.Lock()
         self._failing = False
+        self._checked_at = clock()
         self._wanted = threading.Event()
         self._round = threading.Condition()
         self._stopped = False
@@ -56,6 +64,11 @@ class Revocation:
     def __len__(self):
         """Number of open streams."""
         return self._count
+
+    @property
+    def age(self):
+        """Seconds since the last check that the database answered was begun."""
+        return self._clock() - self._checked_at
 
     def now(self):
         """:returns: float, seconds of the clock that checks are judged by."""
@@ -79,13 +92,16 @@ class Revocation:
             self._count += 1
         stream.on_end(lambda: self._forget(stream))
 
-    def cut(self, node_uuid, token_id, reason='its token was revoked'):
-        """End the streams of a node that were not opened with ``token_id`` (None: all)."""
+    def cut(self, node_uuid, token_id, reason='revoked'):
+        """End the streams of a node that were not opened with ``token_id`` (None: all).
+
+        :param reason: ``revoked`` or ``deleted``.
+        """
         with self._lock:
             streams = list(self._streams.get(node_uuid, ()))
         for stream in streams:
             if token_id is None or stream.token_id != token_id:
-                stream.end(reason)
+                _cut(stream, reason)
 
     def allows(self, stream):
         """May ``stream`` write one more byte?  Waits for a check when the last one is too old."""
@@ -98,7 +114,7 @@ class Revocation:
             if fresh or (self._failing and age <= self._grace):
                 return True
             if self._failing or now - began > self._grace:
-                stream.end('its token could not be checked')
+                _cut(stream, 'unchecked')
                 break
             with self._round:
                 self._wanted.set()
@@ -122,6 +138,7 @@ class Revocation:
         else:
             self._judge(uuids, tokens, asked)
             self._failing = False
+            self._checked_at = asked
         with self._round:
             self._round.notify_all()
         if tokens is not None:
@@ -134,7 +151,7 @@ class Revocation:
             if tokens.get(stream.node_uuid, _GONE) == stream.token_id:
                 stream.checked_at = asked
             else:
-                stream.end('its token was revoked')
+                _cut(stream, 'revoked')
 
     def _could_not_check(self, error):
         if isinstance(error, errors.ObmdError):
@@ -145,7 +162,7 @@ class Revocation:
         now = self._clock()
         for stream in self._open_streams():
             if now - stream.checked_at > self._grace:
-                stream.end('its token could not be checked')
+                _cut(stream, 'unchecked')
 
     def _tell_deleted(self, uuids):
         for uuid in uuids:
@@ -173,3 +190,9 @@ class Revocation:
             self._wanted.clear()
             if not self._stopped:
                 self.check()
+
+
+def _cut(stream, reason):
+    if stream.ended is None:
+        metrics.STREAMS_CUT.count(reason)
+        stream.end(_WHY[reason])

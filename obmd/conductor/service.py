@@ -28,6 +28,7 @@ from obmd.conductor import ownership
 from obmd.conductor import power
 from obmd.conductor import revocation
 from obmd.conductor import rpcapi
+from obmd.conductor import status
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
@@ -93,6 +94,7 @@ class Conductor:
             self._lease,
             self._refresh,
         )
+        self.status = status.Status(self._holdings, self._lease, self._revocation, self._log)
         self._on_lost = on_lost
         self._heartbeat = None
         self._observer = membership.Observer(interval, ttl, self._look)
@@ -137,6 +139,7 @@ class Conductor:
         self._observer.start()
         self._revocation.start()
         self._forget_late_tickets()
+        self.status.begin()
 
     def _register(self, others):
         interval = CONF.conductor.heartbeat_interval
@@ -266,7 +269,7 @@ class Conductor:
         Calls for what has not moved yet are answered until it has.  Takes at most ``[conductor]
         handover_timeout`` (only if there are others) and ``stop_timeout``.
         """
-        self._stopping = True
+        self._stopping = self.status.stopping = True
         self._holdings.close()
         if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
@@ -290,7 +293,7 @@ class Conductor:
         on.
         """
         deadline = Deadline(CONF.conductor.stop_timeout)
-        self._stopping = True
+        self._stopping = self.status.stopping = True
         self._holdings.close()
         self.manager.stop(_gone(True))
         self._quit(deadline, deactivate=False)

@@ -14,6 +14,7 @@ from obmd.conf import default
 from obmd.conf import drivers
 from obmd.conf import dummy
 from obmd.conf import ipmi
+from obmd.conf import metrics
 from obmd.conf import secrets
 
 CONF = cfg.CONF
@@ -27,6 +28,7 @@ _GROUPS = (
     ('drivers', drivers),
     ('dummy', dummy),
     ('ipmi', ipmi),
+    ('metrics', metrics),
     ('secrets', secrets),
 )
 

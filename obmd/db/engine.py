@@ -19,6 +19,7 @@ from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy import exc as sa_exc
 
 from obmd.common import errors
+from obmd.common import exposition
 from obmd.conf import CONF
 from obmd.conf import libraries
 from obmd.db import dialects
@@ -120,6 +121,7 @@ def setup():
     global _database
     dispose()
     _database = _Database(dialects.url(CONF.database.connection, CONF.state_path))
+    exposition.watch_pool('database', _places)
 
 
 def dispose():
@@ -157,15 +159,21 @@ def head():
 
 
 def pool_status():
-    """:returns: dict of int: ``size``, ``in_use``, ``overflow``; empty for SQLite."""
+    """:returns: dict of int: ``limit``, ``size``, ``in_use``, ``overflow``; empty for SQLite."""
     pool = _database.engine.pool
     if not hasattr(pool, 'checkedout'):
         return {}
     return {
+        'limit': pool.size() + CONF.database.max_overflow,
         'size': pool.size(),
         'in_use': pool.checkedout(),
         'overflow': max(0, pool.overflow()),
     }
+
+
+def _places():
+    status = pool_status() if _database is not None else {}
+    return (status['in_use'], status['limit']) if status else None
 
 
 @contextlib.contextmanager

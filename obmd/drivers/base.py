@@ -12,6 +12,11 @@ must not block is said where it stands (:class:`ConsoleSink`).
 import abc
 import dataclasses
 
+from obmd.common import errors
+
+#: what is known of a BMC: it answers, it does not, it answers no, nothing
+REACHABILITY = REACHABLE, SILENT, REFUSED, UNKNOWN = 'reachable', 'silent', 'refused', 'unknown'
+
 
 @dataclasses.dataclass(frozen=True)
 class NodeRef:
@@ -61,6 +66,12 @@ class Driver:
         """Seconds that the BMC has to answer one question; a caller waits no longer for it."""
         return 5.0
 
+    @property
+    def reachability(self):
+        """One of :data:`REACHABILITY`, known without asking the BMC; None: judge by the last
+        outcome."""
+        return None
+
     def authorise(self):
         """Called before what ends another client's console session at the BMC.
 
@@ -78,6 +89,17 @@ class Driver:
 
     def abort(self, error):
         """End every wait for the BMC now by raising ``error``: the process is going down."""
+
+
+def heard(error):
+    """:returns: what ``error`` of a driver tells of its BMC, or None: nothing."""
+    if isinstance(error, errors.BmcSilent | errors.OutcomeUnknown):
+        return SILENT
+    if isinstance(error, errors.BmcRefused):
+        return REFUSED
+    if isinstance(error, errors.StateNotReached | errors.ConsoleHeld):
+        return REACHABLE
+    return None
 
 
 class Power(abc.ABC):

@@ -3,6 +3,7 @@
 import threading
 
 from obmd.common import errors
+from obmd.common import metrics
 
 #: bytes handed out at once; a viewer that catches up does so in pieces of this size
 CHUNK = 16384
@@ -34,6 +35,8 @@ class Reader:
     def _take(self):
         data, lost = self.ring.read(self.offset, CHUNK)
         self.lost += lost
+        if lost:
+            metrics.VIEWER_BYTES_LOST.count(by=lost)
         self.offset += lost + len(data)
         return data
 

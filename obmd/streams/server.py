@@ -1,4 +1,4 @@
-"""The callback URL: ``GET /stream/<ticket>`` and nothing else.
+"""The callback URL: ``GET /stream/<ticket>``, and the pages that monitoring asks.
 
 A WSGI application that ``obmd.common.serving`` serves on ``[conductor] listen``.  A ticket is
 all that a caller shows; it never reaches a log.
@@ -8,9 +8,12 @@ import json
 import math
 
 from obmd.common import errors
+from obmd.common import exposition
 
 #: path under which streams are served, below the callback URL
 PREFIX = '/stream/'
+#: what the paths below it are to who counts requests
+ROUTE = PREFIX + '{ticket}'
 
 _STATUS = {
     'not_found': '404 Not Found',
@@ -19,15 +22,42 @@ _STATUS = {
 }
 
 
-def make_app(tickets):
-    """:param tickets: :class:`obmd.streams.tickets.Tickets`.  :returns: WSGI application."""
+def make_app(tickets, reasons=dict):
+    """:param tickets: :class:`obmd.streams.tickets.Tickets`.
+    :param reasons: callable giving a dict of word to sentence: why the conductor is not ready.
+    :returns: WSGI application.
+    """
+
+    def health(start_response):
+        return _say(start_response, '200 OK', {'status': 'ok'})
+
+    def readiness(start_response):
+        found = reasons()
+        if not found:
+            return health(start_response)
+        error = {'kind': 'unavailable', 'reason': '; '.join(found.values())}
+        body = {'error': error, 'reasons': sorted(found)}
+        return _say(start_response, '503 Service Unavailable', body, [('Retry-After', '1')])
+
+    def metrics(start_response):
+        if not exposition.is_here():
+            return _refuse(start_response, '404 Not Found', 'not_found', 'no such page')
+        return _answer(start_response, '200 OK', exposition.CONTENT_TYPE, exposition.page())
+
+    pages = {'/healthz': health, '/readyz': readiness, exposition.PATH: metrics}
 
     def app(environ, start_response):
         path = environ.get('PATH_INFO', '')
+        if path in pages:
+            environ['obmd.route'] = path
+        elif path.startswith(PREFIX):
+            environ['obmd.route'] = ROUTE
         if environ['REQUEST_METHOD'] != 'GET':
             return _refuse(
                 start_response, '405 Method Not Allowed', 'method_not_allowed', 'GET only'
             )
+        if path in pages:
+            return pages[path](start_response)
         if not path.startswith(PREFIX):
             return _refuse(start_response, '404 Not Found', 'not_found', 'no such page')
         try:
@@ -42,15 +72,25 @@ def make_app(tickets):
 
 
 def _refuse(start_response, status, kind, reason, retry_after=None):
-    body = json.dumps({'error': {'kind': kind, 'reason': reason}}).encode() + b'\n'
+    more = []
+    if status.startswith('405'):
+        more.append(('Allow', 'GET'))
+    if retry_after is not None:
+        more.append(('Retry-After', str(math.ceil(retry_after))))
+    return _say(start_response, status, {'error': {'kind': kind, 'reason': reason}}, more)
+
+
+def _say(start_response, status, value, more=()):
+    body = json.dumps(value).encode() + b'\n'
+    return _answer(start_response, status, 'application/json', body, more)
+
+
+def _answer(start_response, status, content_type, body, more=()):
     headers = [
-        ('Content-Type', 'application/json'),
+        ('Content-Type', content_type),
         ('Content-Length', str(len(body))),
         ('Cache-Control', 'no-store'),
+        *more,
     ]
-    if status.startswith('405'):
-        headers.append(('Allow', 'GET'))
-    if retry_after is not None:
-        headers.append(('Retry-After', str(math.ceil(retry_after))))
     start_response(status, headers)
     return [body]

@@ -10,6 +10,7 @@ from oslo_messaging import opts as messaging_opts
 from obmd import conf
 from obmd.api import errors as api_errors
 from obmd.api import routes
+from obmd.common import metrics
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USER = ROOT / 'doc/source/user'
@@ -46,3 +47,35 @@ def test_an_example_has_only_options_that_exist(name):
         elif match := re.match(r'([a-z_]+) = ', line):
             used.add((group, match.group(1)))
     assert used and used <= known, f'unknown: {sorted(used - known)}'
+
+
+def test_every_metric_is_on_its_page_with_type_labels_and_place():
+    text = (ROOT / 'doc/source/operator/metrics.rst').read_text()
+    cell = r'\n     - (.+)'
+    rows = re.findall(rf'   \* - ``(obmd_\w+)``{cell}{cell}{cell}', text)
+    documented = {name: (kind, labels, where) for name, kind, labels, where in rows}
+    kinds = {metrics.Events: 'counter', metrics.Durations: 'histogram', metrics.State: 'gauge'}
+    registered = {
+        metric.name: (
+            kinds[type(metric)],
+            ', '.join(f'``{label}``' for label in metric.labels) or '–',
+            metric.on if metric.on == metrics.BOTH else f'``obmd-{metric.on}``',
+        )
+        for metric in metrics.ALL
+    }
+    assert documented == registered
+
+
+def test_an_alert_asks_only_for_metrics_and_labels_that_exist():
+    text = (ROOT / 'etc/obmd/prometheus-rules.yml').read_text()
+    labels = {
+        name + suffix: metric.labels
+        for metric in metrics.ALL
+        for name in [metric.name]
+        for suffix in ('', '_count', '_sum', '_bucket')
+    }
+    asked = re.findall(r'\b(obmd_\w+)(?:\{(\w+)=)?', text)
+    assert len(asked) > 10
+    wrong = [(name, label) for name, label in asked if name not in labels]
+    wrong += [(n, label) for n, label in asked if label and label not in labels.get(n, ())]
+    assert not wrong

@@ -9,6 +9,7 @@ from obmd.api import operations
 from obmd.api import sweep as sweeps
 from obmd.common import deadline
 from obmd.common import errors
+from obmd.common import exposition
 from obmd.common import ranges
 from obmd.conf import CONF
 
@@ -79,3 +80,10 @@ def readyz(request, services):
     for check in services.readiness:
         check()
     return http.json_response({'status': 'ok'})
+
+
+def metrics(request, services):
+    """``GET /metrics``: the page for Prometheus, if ``[metrics]`` has it here."""
+    if not exposition.is_here():
+        raise errors.NotFound('there is no such page')
+    return http.Response(exposition.page(), content_type=exposition.CONTENT_TYPE)

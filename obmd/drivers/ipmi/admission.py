@@ -48,6 +48,19 @@ class Admission:
         self._credentials = {}
         self._admitted = set()
         self._queue = collections.OrderedDict()
+        #: sessions that are open; kept by those who have them
+        self.sessions = 0
+
+    @property
+    def logins(self):
+        """Number of logins under way."""
+        return len(self._admitted)
+
+    @property
+    def waiting(self):
+        """Number of logins that wait for their turn."""
+        behind = sum(len(credential.waiting) for credential in self._credentials.values())
+        return len(self._queue) + behind
 
     def enter(self, login):
         """Call ``login.open()`` now or when there is room."""

@@ -10,8 +10,11 @@ import logging
 import weakref
 
 from obmd.common import errors
+from obmd.common import exposition
+from obmd.common import metrics
 from obmd.common import threads
 from obmd.conf import CONF
+from obmd.drivers import base
 from obmd.drivers import gate
 from obmd.drivers.ipmi import reactor as reactor_module
 from obmd.drivers.ipmi.admission import Admission
@@ -41,7 +44,15 @@ def admission(reactor):
     """:returns: the :class:`Admission` that all BMCs of ``reactor`` share."""
     if reactor not in _admissions:
         _admissions[reactor] = Admission(lambda: CONF.ipmi.max_logins, reactor.now)
+        exposition.watch('ipmi', _tell)
     return _admissions[reactor]
+
+
+def _tell():
+    """Set the states for ``/metrics``."""
+    metrics.SESSIONS.set(sum(one.sessions for one in _admissions.values()))
+    metrics.LOGINS.set(sum(one.logins for one in _admissions.values()))
+    metrics.LOGINS_WAITING.set(sum(one.waiting for one in _admissions.values()))
 
 
 class Bmc:
@@ -62,6 +73,7 @@ class Bmc:
         self._login_waiters = {}
         self._taken = (None, None)
         self._refusal = None
+        self._heard = None
         self._aborted = None
         self._turn = Turn()
         self._waiting = set()
@@ -133,6 +145,11 @@ class Bmc:
         timer = self.reactor.call_later(timeout, expired)
         session.request(netfn, command, data, answered, upkeep=True)
         return True
+
+    @property
+    def reachability(self):
+        """As of ``base.Driver``; a session that is held is one that answers."""
+        return base.REACHABLE if self._session is not None else self._heard
 
     def reopen(self):
         """The credentials are to be tried again."""
@@ -250,6 +267,7 @@ class Bmc:
                 self._start_login()
             return self._wait(waiter, deadline.remaining)
         except TimeoutError:
+            self._heard = base.SILENT
             raise self.account.silent() from None
         finally:
             self._login_waiters.pop(waiter, None)
@@ -259,6 +277,8 @@ class Bmc:
         """The session is of no use any more; the next command logs in."""
         if self._session is session:
             self._session = None
+            self._heard = base.heard(error)
+            self._admission.sessions -= 1
             self._stop_keepalive()
         session.say_goodbye()
         console, self.console = self.console, None
@@ -306,6 +326,7 @@ class Bmc:
     def ready(self, session):
         self._admission.leave(session)
         self._login, self._session = None, session
+        self._admission.sessions += 1
         self._taken = (session.suite, session.privlevel)
         self._start_keepalive(session)
         waiters, self._login_waiters = self._login_waiters, {}
@@ -314,7 +335,7 @@ class Bmc:
 
     def refused(self, session, error):
         self._admission.leave(session)
-        self._login = None
+        self._login, self._heard = None, base.heard(error)
         if isinstance(error, errors.CredentialsRefused):
             self._refusal = error
             self._admission.refused(self.account)

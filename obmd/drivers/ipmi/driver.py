@@ -100,6 +100,10 @@ class IpmiDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ev
     def answer_within(self):
         return CONF.ipmi.deadline
 
+    @property
+    def reachability(self):
+        return self._bmc.reachability
+
     def power_status(self, deadline):
         return chassis.power_status(self._bmc, deadline)
 

@@ -26,8 +26,9 @@ ADMIN_ROUTES = [
 @pytest.mark.parametrize('path', list(routes.ROUTES))
 def test_each_route_of_the_table_is_found(path):
     for method, function in routes.ROUTES[path].items():
-        found = routes.find(method, path.replace('{id}', 'x').split('/')[1:])
-        assert found == (function, 'x' if '{id}' in path else None)
+        found, methods, label = routes.find(path.replace('{id}', 'x').split('/')[1:])
+        assert (found, label) == (path, 'x' if '{id}' in path else None)
+        assert routes.choose(method, methods) is function
 
 
 @pytest.mark.parametrize(

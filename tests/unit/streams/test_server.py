@@ -91,3 +91,57 @@ def test_a_refusal_at_redemption_is_told(app, box, error, status):
 def test_an_answer_for_later_says_when(app, box):
     ticket = box.issue(refuse(errors.Unavailable('later', retry_after=1.2)), None)
     assert get(app, f'/stream/{ticket}')[1]['Retry-After'] == '2'
+
+
+# -- for monitoring ---------------------------------------------------------------------------
+
+
+def test_it_is_healthy_whatever_the_conductor_is(box):
+    app = server.make_app(box, lambda: {'fenced': 'x'})
+    status, _, body = get(app, '/healthz')
+    assert (status, json.loads(body[0])) == ('200 OK', {'status': 'ok'})
+
+
+def test_it_is_ready_without_a_reason_why_not(app):
+    assert get(app, '/readyz')[0] == '200 OK'
+
+
+def test_it_names_each_reason_why_it_is_not_ready(box):
+    app = server.make_app(box, lambda: {'fenced': 'it is fenced', 'b': 'and more'})
+    status, headers, body = get(app, '/readyz')
+    assert status == '503 Service Unavailable'
+    assert headers['Retry-After'] == '1'
+    assert json.loads(body[0]) == {
+        'error': {'kind': 'unavailable', 'reason': 'it is fenced; and more'},
+        'reasons': ['b', 'fenced'],
+    }
+
+
+def test_metrics_are_here_unless_they_are_elsewhere(app, monkeypatch):
+    status, headers, body = get(app, '/metrics')
+    assert (status, headers['Content-Type'][:10]) == ('200 OK', 'text/plain')
+    assert headers['Content-Length'] == str(len(body[0]))
+    monkeypatch.setattr(server.exposition, 'is_here', lambda: False)
+    assert get(app, '/metrics')[0] == '404 Not Found'
+
+
+@pytest.mark.parametrize('path', ['/healthz', '/readyz', '/metrics'])
+@pytest.mark.parametrize('method', ['HEAD', 'POST', 'DELETE'])
+def test_monitoring_only_reads(app, path, method):
+    status, headers, _ = get(app, path, method)
+    assert (status, headers['Allow']) == ('405 Method Not Allowed', 'GET')
+
+
+@pytest.mark.parametrize(
+    ('path', 'route'),
+    [
+        ('/stream/a-secret-ticket', '/stream/{ticket}'),
+        ('/metrics', '/metrics'),
+        ('/nosuch', None),
+        ('/readyz/', None),
+    ],
+)
+def test_a_request_is_counted_by_what_it_is_for(app, path, route):
+    environ = {'REQUEST_METHOD': 'GET', 'PATH_INFO': path}
+    app(environ, lambda *args: None)
+    assert environ.get('obmd.route') == route
