@@ -116,9 +116,8 @@ class Shadow:
         """:param ours: what ``_try`` returned.  :returns: bool, whether to write again now."""
         if ours is None:
             self._written = _DOUBT
-            if not self._closed:
-                self._plan(self._pause)
-                self._pause = min(RETRY_MAX, 2 * self._pause)
+            self._plan(self._pause)
+            self._pause = min(RETRY_MAX, 2 * self._pause)
             return False
         self._written = work
         self._pause = RETRY_MIN

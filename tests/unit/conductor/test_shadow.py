@@ -56,11 +56,11 @@ class Row:
         self.down = self.lost = False
         self.ours = True
         self.meanwhile = lambda: None
-        self.inside = 0
+        self.inside = self.most_inside = 0
 
     def record(self, work):
         self.inside += 1
-        assert self.inside == 1, 'two writes at once'
+        self.most_inside = max(self.most_inside, self.inside)
         try:
             self.tried.append(work)
             self.meanwhile()
@@ -156,6 +156,33 @@ def test_a_database_that_is_down_is_asked_again_with_growing_pauses(shown, row, 
     assert timers.pending == []
 
 
+def test_after_a_success_the_next_failure_is_tried_again_soon(shown, row, timers):
+    shown.show(A)
+    row.down = True
+    timers.advance(600)
+    row.down = False
+    timers.advance(shadow.RETRY_MAX)
+    row.down = True
+    shown.show(None)
+    timers.advance(0)
+    row.down = False
+    timers.advance(shadow.RETRY_MIN)
+    assert row.lock is None
+
+
+def test_a_timer_that_goes_off_while_it_is_cancelled_writes_nothing_by_the_way(row, timers):
+    shown = shadow.Shadow(row.record, timers, 'n1')
+    shown.show(A)
+    late = timers.pending[0][2].function
+    shown.show(None)
+    late()
+    assert row.tried == []
+    row.meanwhile = late
+    shown.show(B)
+    timers.advance(LONG)
+    assert row.tried == [B]
+
+
 def test_what_may_have_been_written_is_taken_back(shown, row, timers):
     row.lost = True
     shown.show(A)
@@ -236,7 +263,10 @@ def test_whatever_happens_the_last_word_is_the_last_in_the_row(steps, meanwhile)
     shown = shadow.Shadow(row.record, timers, 'n1')
     count, now, later = itertools.count(), [None], list(meanwhile)
 
+    most_pending = [0]
+
     def do(step):
+        most_pending[0] = max(most_pending[0], len(timers.pending))
         if step in ('begin', 'end'):
             now[0] = work(next(count)) if step == 'begin' else None
             shown.show(now[0])
@@ -258,6 +288,8 @@ def test_whatever_happens_the_last_word_is_the_last_in_the_row(steps, meanwhile)
     later.clear()
     timers.advance(2 * shadow.RETRY_MAX)
     assert row.lock is now[0]
+    assert row.most_inside <= 1
+    assert most_pending[0] <= 1
     assert timers.pending == []
     before = len(row.tried)
     timers.advance(600)
@@ -286,6 +318,7 @@ def test_writes_that_take_their_time_never_overtake_each_other(monkeypatch):
             break
         threading.Event().wait(0.005)
     assert row.lock is B
+    assert row.most_inside == 1
     assert len(row.tried) > 10
 
 

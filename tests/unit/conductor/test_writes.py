@@ -268,6 +268,25 @@ def test_a_node_that_stays_busy_goes_on_as_before(queue):
     assert queue.order == ['power on', 'power off']
 
 
+def test_who_was_sent_on_is_so_though_the_move_was_given_up_meanwhile(queue, monkeypatch):
+    given_up = threading.Event()
+    wait = power._Turn.wait
+
+    def slow(turn, seconds):
+        wait(turn, seconds)
+        if turn.work.purpose == 'power off':
+            assert given_up.wait(10)
+
+    monkeypatch.setattr(power._Turn, 'wait', slow)
+    running = queue.put('power on')
+    waiting = queue.put('power off')
+    assert queue.writes.finish(Deadline(0.01)) is False
+    given_up.set()
+    assert type(waiting.error()) is errors.NotOwner
+    queue.end.release()
+    running.result()
+
+
 def test_a_node_that_was_busy_can_be_finished_later(queue):
     running = queue.put('power on')
     assert queue.writes.finish(Deadline(0.01)) is False
