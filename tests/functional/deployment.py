@@ -373,6 +373,8 @@ class Split(Deployment):
     :param config: dict section -> option -> value, for all services, above :data:`SHORT`.
     :param links: dict of conductor's name -> (port of the broker, port of the database) that it
         uses instead of theirs.
+    :param tls: (certificate, key, authority), files, of all listeners.
+    :param own: dict of conductor's name -> dict section -> option -> value.
     """
 
     def __init__(
@@ -384,14 +386,19 @@ class Split(Deployment):
         proxy=False,
         config=None,
         links=None,
+        tls=None,
+        own=None,
     ):
         super().__init__()
         self._links = links or {}
+        self._own = own or {}
+        self._tls = {'tls_cert': tls[0], 'tls_key': tls[1]} if tls else {}
+        self.verify = tls[2] if tls else True
         self._ports = rabbitmq.port, postgresql.port
         self.database = f'split_{secrets.token_hex(4)}'
         self.postgresql = postgresql
         self.port = free_port()
-        self.url = f'http://127.0.0.1:{self.port}'
+        self.url = f'http{"s" if tls else ""}://127.0.0.1:{self.port}'
         self.secret = self._folder('conductors', 'secret')
         self._common = {
             'DEFAULT': {
@@ -400,12 +407,15 @@ class Split(Deployment):
                 'control_exchange': self.database,
             },
             'database': {'connection': postgresql.new_database(self.database)},
+            **rabbitmq.options,
         }
         self._config = config
+        self._listens = []
         self.conductors = [self._conductor(f'c{n + 1}') for n in range(conductors)]
         self.api_config = self._api_config('api', workers, self.port)
         self.api = Process(['obmd-api', '--config-file', self.api_config], self.folder, 'api')
         self.proxies = []
+        self._proxy_port = None
         if proxy:
             self._proxy_port = free_port()
             path = self._api_config('proxy', 1, self._proxy_port, console_delivery='proxy')
@@ -426,6 +436,15 @@ class Split(Deployment):
     @property
     def processes(self):
         return [self.api, *self.proxies, *self.conductors]
+
+    def add_api(self):
+        """Start another API, with one worker.  :returns: (:class:`Process`, its port)."""
+        port = free_port()
+        path = self._api_config(f'api{port}', 1, port)
+        process = Process(['obmd-api', '--config-file', path], self.folder, f'api{port}')
+        self.proxies.append(process)
+        process.start()
+        return process, port
 
     def through_proxy(self):
         """:returns: this deployment as the callers of its second API see it."""
@@ -490,6 +509,10 @@ class Split(Deployment):
         )
         return self.conductors[int(host.removeprefix('c')) - 1]
 
+    def listens(self, conductor):
+        """:returns: int, the port of a conductor's streams."""
+        return self._listens[self.conductors.index(conductor)]
+
     def logs(self):
         """:returns: str, what all services wrote."""
         return '\n'.join(process.log() for process in self.processes)
@@ -508,7 +531,7 @@ class Split(Deployment):
 
     def wait_until_ready(self):
         """Wait until each API says that requests can be served."""
-        for door in [self, *([self.through_proxy()] if self.proxies else [])]:
+        for door in [self, *([self.through_proxy()] if self._proxy_port else [])]:
             wait_until(door._answers, START_TIMEOUT, 'the start of obmd-api')
 
     def _answers(self):
@@ -526,16 +549,20 @@ class Split(Deployment):
         return os.path.join(self.folder, name, 'obmd.conf')
 
     def _conductor(self, name):
+        self._listens.append(free_port())
         own = {
             'DEFAULT': {'host': name, 'state_path': self._folder(name)},
-            'conductor': {'listen': f'127.0.0.1:{free_port()}'},
+            'conductor': {'listen': f'127.0.0.1:{self._listens[-1]}', **self._tls},
             'secrets': {
                 'private_key_file': os.path.join(self.secret, 'conductor.key'),
                 'public_key_file': os.path.join(self._folder('api'), 'conductor.pub'),
             },
         }
         link = self._link(name)
-        path = write_config(self.config_of(name), SHORT, self._common, link, own, self._config)
+        more = self._own.get(name)
+        path = write_config(
+            self.config_of(name), SHORT, self._common, link, own, self._config, more
+        )
         return Process(['obmd-conductor', '--config-file', path], self.folder, name)
 
     def _link(self, name):
@@ -556,6 +583,8 @@ class Split(Deployment):
                 'listen': f'127.0.0.1:{port}',
                 'admin_token_file': os.path.join(folder, 'admin-token'),
                 'workers': workers,
+                **self._tls,
+                **({'conductor_cafile': self.verify} if self._tls else {}),
                 **options,
             },
             'secrets': {'public_key_file': os.path.join(folder, 'conductor.pub')},

@@ -172,6 +172,7 @@ class Service:
         with open(path, 'w') as file:
             file.write(text)
         os.chmod(path, 0o644)
+        return path
 
     def _wait_until(self, answers):
         until = time.monotonic() + START_TIMEOUT
@@ -342,17 +343,33 @@ CREATE DATABASE obmd;
 
 
 class RabbitMQ(Service):
-    """RabbitMQ with its user guest, and an epmd of its own."""
+    """RabbitMQ with its user guest, and an epmd of its own.
+
+    :param config: str, more lines of rabbitmq.conf; in it ``PORT`` and ``FOLDER`` are this
+        server's.
+    :param tls: (certificate, key, authority), files that become ``rabbit.crt``, ``rabbit.key`` and
+        ``ca.crt`` in the folder; ``config`` must then open a TLS listener on the port.
+    :param definitions: str, ``obmd-definitions.json`` in the folder.
+    :param account: ``USER:PASSWORD`` and virtual host of ``url``.
+    """
 
     user = 'rabbitmq'
     _SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+    _CONTROL = '/usr/lib/rabbitmq/bin/rabbitmqctl'
 
-    def __init__(self):
+    def __init__(self, config='', tls=None, definitions=None, account=('guest:guest', '')):
         super().__init__()
         self._epmd = None
         self._epmd_port = free_port()
         self._dist_port = free_port()
-        self._write('rabbitmq.conf', 'disk_free_limit.absolute = 50MB\n')
+        self._tls = tls
+        self._account = account
+        if tls is not None:
+            self.replace_certificate(tls)
+        if definitions is not None:
+            self._write('obmd-definitions.json', definitions)
+        config = config.replace('PORT', str(self.port)).replace('FOLDER', self.folder)
+        self._write('rabbitmq.conf', f'disk_free_limit.absolute = 50MB\n{config}\n')
         self._write('enabled_plugins', '[].\n')
 
     @classmethod
@@ -361,7 +378,35 @@ class RabbitMQ(Service):
 
     @property
     def url(self):
-        return f'rabbit://guest:guest@127.0.0.1:{self.port}/'
+        account, vhost = self._account
+        return f'rabbit://{account}@127.0.0.1:{self.port}/{vhost}'
+
+    @property
+    def options(self):
+        """:returns: dict section -> option -> value, what clients need besides ``url``."""
+        if self._tls is None:
+            return {}
+        return {'oslo_messaging_rabbit': {'ssl': True, 'ssl_ca_file': self._tls[2]}}
+
+    def replace_certificate(self, tls):
+        """For the next start.  :param tls: as of the constructor."""
+        for name, source in zip(('rabbit.crt', 'rabbit.key', 'ca.crt'), tls, strict=True):
+            with open(source) as file:
+                self._write(name, file.read())
+
+    def control(self, *arguments):
+        """:returns: str, what ``rabbitmqctl`` prints."""
+        return subprocess.run(
+            [self._CONTROL, '--quiet', '-n', self._environment()['RABBITMQ_NODENAME'], *arguments],
+            check=True,
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT,
+            **self._as_user(),
+        ).stdout
 
     def start(self):
         if self._epmd is None:
@@ -379,7 +424,12 @@ class RabbitMQ(Service):
             self._epmd = None
 
     def _environment(self):
+        listener = {
+            'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
+            'RABBITMQ_NODE_PORT': str(self.port),
+        }
         return {
+            **({} if self._tls else listener),
             'PATH': os.environ['PATH'],
             'LANG': 'C.UTF-8',
             'HOME': self.folder,
@@ -389,8 +439,6 @@ class RabbitMQ(Service):
             'RABBITMQ_MNESIA_BASE': os.path.join(self.folder, 'mnesia'),
             'RABBITMQ_LOG_BASE': os.path.join(self.folder, 'log'),
             'RABBITMQ_NODENAME': f'obmd{self.port}@localhost',
-            'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
-            'RABBITMQ_NODE_PORT': str(self.port),
             'RABBITMQ_DIST_PORT': str(self._dist_port),
             'ERL_EPMD_ADDRESS': '127.0.0.1',
             'ERL_EPMD_PORT': str(self._epmd_port),
@@ -401,9 +449,11 @@ class RabbitMQ(Service):
         }
 
     def _answers(self):
-        """Whether the listener is open and speaks AMQP 0-9-1."""
+        """Whether the listener is open and speaks AMQP 0-9-1, with TLS: whether it is open."""
         try:
             with socket.create_connection(('127.0.0.1', self.port), 1) as probe:
+                if self._tls:
+                    return True
                 probe.settimeout(5)
                 probe.sendall(b'AMQP\x00\x00\x09\x01')
                 return bool(probe.recv(8))

@@ -14,7 +14,7 @@ from obmd.common import metrics
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USER = ROOT / 'doc/source/user'
-EXAMPLES = ('all-in-one.conf', 'api-host.conf', 'conductor-host.conf')
+EXAMPLES = ('all-in-one.conf', 'api-host.conf', 'conductor-host.conf', 'conductor-rack1.conf')
 
 
 def test_every_route_is_in_the_reference():
