@@ -54,7 +54,7 @@ def _read_pieces(file, entries, since):
         stop = entries[0]['at'] if entries else None
         yield from _pieces(file, 0, stop)
     head = None
-    for entry, after in zip(entries, [*entries[1:], None], strict=True):
+    for entry, after in itertools.zip_longest(entries, entries[1:]):
         start, told = entry['at'], []
         if 'event' in entry:
             event = Event(entry)

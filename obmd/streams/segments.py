@@ -23,6 +23,8 @@ LOG, INDEX = '.log', '.index'
 _NUMBER = re.compile(r'([0-9]{8,12})\.(?:log|index)')
 #: seconds of output that one line of an index covers at most
 MARK = 5.0
+#: seconds since 1970; a later time is damage
+LATEST = 1e11
 #: bytes of one line of an index; a longer one is damage
 LONGEST_LINE = 65536
 
@@ -98,4 +100,5 @@ def _parse(line):
         return None
     if type(at) is not int or type(offset) is not int or not isinstance(time, int | float):
         return None
-    return entry if at >= 0 and offset >= 0 else None
+    possible = at >= 0 and offset >= 0 and 0 <= time < LATEST
+    return entry if possible else None
