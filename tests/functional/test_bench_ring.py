@@ -1,8 +1,10 @@
-"""The ring's simulation runs, its pictures are drawn, and what it says of the database is so."""
+"""The ring's simulation runs, its pictures are drawn, and what it says of the database is so, on
+SQLite in one process and on PostgreSQL between real ones."""
 
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,13 +15,13 @@ from bench import statements
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def _run(module, *arguments):
+def _run(module, *arguments, timeout=100):
     return subprocess.run(
         [sys.executable, '-m', module, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=timeout,
     )
 
 
@@ -79,3 +81,15 @@ def test_the_documentation_says_what_the_database_has_to_do():
     }
     for what in ('look', 'token check', 'heartbeat'):
         assert counted[what] == told[what]
+
+
+@pytest.mark.needs('initdb')
+@pytest.mark.timeout(300)
+def test_real_conductors_write_to_postgresql_what_was_counted():
+    done = _run('bench.split', '--nodes', 30, timeout=280)
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r'one of three (\w+): .* ([\d.]+) rows written', done.stdout)
+    written = {what: float(rows) for what, rows in found}
+    # PostgreSQL counts some rows late
+    assert written == pytest.approx({'leaves': 2, 'joins': 2, 'dies': 1}, abs=0.3)
+    assert re.search(r'[1-9]\d* calls a second', done.stdout)
