@@ -110,6 +110,14 @@ class Process:
         self._env = env or environment()
         self._process = None
 
+    def on_clock(self, clock):
+        """Let it start with a wall clock of its own.
+
+        :param clock: :class:`~tests.functional.shifted_clock.Clock`.
+        """
+        self._command = clock.command(*self._command)
+        return clock
+
     @property
     def pid(self):
         return self._process.pid

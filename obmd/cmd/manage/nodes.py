@@ -37,20 +37,25 @@ class NodeList(base.Lister):
 
     def take_action(self, parsed_args):
         base.open_database()
-        hosts = {one.incarnation: one.host for one in conductors.all()}
+        rows = {one.incarnation: one for one in conductors.all()}
+        rings = ownership.Rings(rows.values(), CONF.conductor.ring_partitions)
         columns = ('Name', 'Type', 'Address', 'Group', 'Owner', 'Token', 'Problem')
-        return columns, (self._row(node, hosts) for node in base.every_node())
+        return columns, (self._row(node, rows, rings) for node in base.every_node())
 
     @staticmethod
-    def _row(node, hosts):
+    def _row(node, rows, rings):
+        owner = rows.get(node.owner)
+        lost = (owner is None or owner.state not in conductors.ALIVE) and _heirless(
+            node, rows, rings
+        )
         row = (
             node.name,
             node.driver,
             node.address,
             node.conductor_group,
-            hosts.get(node.owner, node.owner),
+            owner.host if owner else node.owner,
             'yes' if node.token_id else 'no',
-            node.credentials_refused or node.last_error,
+            node.credentials_refused or lost or node.last_error,
         )
         return tuple(base.printable(value) for value in row)
 
@@ -141,9 +146,13 @@ def _owner(node, rows):
 
 def _should_own(node, rows):
     rings = ownership.Rings(rows.values(), CONF.conductor.ring_partitions)
-    proposed = rings.propose(node)
-    if proposed is not None:
-        return rows[proposed].host
+    return _heirless(node, rows, rings) or rows[rings.propose(node)].host
+
+
+def _heirless(node, rows, rings):
+    """:returns: str, why no conductor should own the node, or None: one should."""
+    if rings.propose(node) is not None:
+        return None
     living = [row for row in rows.values() if row.state in conductors.ALIVE]
     return ownership.why_nobody(node.conductor_group, node.driver, living)
 

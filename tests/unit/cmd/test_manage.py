@@ -181,6 +181,23 @@ def test_conductors_are_listed_with_their_nodes(fleet):
     assert [one['Owner'] for one in listed] == ['', 'host1', '']
 
 
+def test_nodes_that_no_conductor_can_own_are_listed_with_the_reason(fleet):
+    def problems():
+        listed = json.loads(fleet('node', 'list', '-f', 'json')[1])
+        engine.setup()
+        return [one['Problem'] for one in listed]
+
+    group, driver = nodes.get('n1').conductor_group, nodes.get('n1').driver
+    assert len(set(problems())) == 1
+    assert problems()[0].startswith('no live conductor of')
+    assert group in problems()[0] and driver in problems()[0]
+    conductors.register(conductors.Conductor('a' * 32, 'host1', group, (driver,), 'http://h1'))
+    assert problems() == ['', '', '']
+    nodes.claim(nodes.get('n1').uuid, 'a' * 32, None, 0)
+    conductors.mark_dead('a' * 32)
+    assert all(problem.startswith('no live conductor of') for problem in problems())
+
+
 def test_a_token_is_printed_or_written_but_not_both(run, tmp_path):
     status, output, _ = run('token', 'new')
     assert status == 0
