@@ -41,7 +41,7 @@ unit: venv-test  ## fast tests: no network, no server
 	$(BIN)/python -m pytest -q tests/unit
 
 functional: venv-test  ## tests on real BMC simulators, RabbitMQ and databases
-	$(BIN)/python -m pytest -q tests/functional
+	$(BIN)/python tools/functional.py
 
 test: system-packages  ## everything that must pass: lint, unit, functional
 	@$(MAKE) --no-print-directory lint

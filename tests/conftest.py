@@ -22,6 +22,9 @@ def pytest_configure(config):
     config.addinivalue_line(
         'markers', 'needs(program, ...): left out where a program is not installed; fails in CI'
     )
+    config.addinivalue_line(
+        'markers', 'alone: tools/functional.py runs nothing beside it, because it measures silences'
+    )
 
 
 def pytest_runtest_setup(item):

@@ -11,6 +11,7 @@ import ctypes
 import glob
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -21,13 +22,30 @@ import time
 #: seconds in which a server must be up, on a machine that is busy with other tests
 START_TIMEOUT = 60.0
 _PR_SET_PDEATHSIG = 1
+#: ports of servers; net.ipv4.ip_local_port_range begins at 32768
+FIRST_PORT, LAST_PORT = 20000, 32000
+#: which of the runs side by side this is, and how many there may be
+LANE, LANES = int(os.environ.get('TEST_LANE', 0)), 32
+_given = set()
 
 
 def free_port():
-    """:returns: int, a TCP port that nobody listened on just now."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    """:returns: int, a TCP port that nobody listened on just now.
+
+    Below those that the system gives to clients, which would take it before its server starts;
+    tests that run side by side (``tools/functional.py``) have ports of their own.
+    """
+    while True:
+        port = random.randrange(FIRST_PORT + LANE, LAST_PORT, LANES)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(('127.0.0.1', port))
+            except OSError:
+                continue
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def _end_with_parent():

@@ -31,7 +31,7 @@ from tests.functional.services import RabbitMQ
 from tests.functional.sol_watch import SolWatch
 from tests.functional.test_console_end_to_end import assert_complete
 
-pytestmark = pytest.mark.needs('ipmi_sim', 'initdb')
+pytestmark = [pytest.mark.needs('ipmi_sim', 'initdb'), pytest.mark.alone]
 
 NODES = 60
 #: seconds, as set below
