@@ -182,6 +182,8 @@ class _Asked:
             self._read()
         except errors.NotOwner:
             self._left.update(dict.fromkeys(self._names, _moving()))
+        except routing.OwnerGone as error:
+            self._left.update(dict.fromkeys(self._names, error))
         except rpc.NoAnswer as error:
             silent = operations.silent(error)
             if error.gone:

@@ -66,13 +66,11 @@ class Router:
         return len(self._live)
 
     def conductor(self, incarnation):
-        """:raises Unavailable: it is not live any more."""
+        """:raises OwnerGone: it is not live any more."""
         try:
             return self._live[incarnation]
         except KeyError:
-            raise errors.Unavailable(
-                'the conductor has just gone', retry_after=self._retry_after
-            ) from None
+            raise OwnerGone('the conductor has just gone', retry_after=self._retry_after) from None
 
     @contextlib.contextmanager
     def watched(self, incarnation, give_up):

@@ -120,6 +120,10 @@ class TestSweep:
         assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'unavailable'}
         assert len(plan.by_conductor['c1']) == 1
 
+    def test_one_that_goes_before_it_is_called_is_left_to_its_heir(self, api, admin, fleet):
+        Plan(api, c1=[routing.OwnerGone('gone', retry_after=7), offer(line('n1'))])
+        assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'on'}
+
     def test_one_that_is_gone_is_not_counted_as_silent(self, api, admin, fleet):
         Plan(api, c1=[*[rpc.NoAnswer('host1', gone=True)] * 4, offer(line('n1'))])
         assert self.sweep(api, admin, 'nodes=n1') == {'n1': 'on'}
