@@ -338,6 +338,7 @@ CREATE DATABASE obmd;
                 *('mariadb-install-db', '--no-defaults', f'--datadir={data}', '--skip-test-db'),
                 *('--auth-root-authentication-method=normal', '--skip-name-resolve'),
                 *('--extra-file=first.sql', '--innodb-log-file-size=8M'),
+                f'--tmpdir={self.folder}',  # a server that starts removes others' files there
             )
         self._process = self._spawn(
             *(self._SERVER, '--no-defaults', f'--datadir={data}', f'--port={self.port}'),
@@ -345,6 +346,7 @@ CREATE DATABASE obmd;
             # a commit survives a kill of the server, though not of the machine
             *('--innodb-flush-log-at-trx-commit=2', '--innodb-log-file-size=8M'),
             *('--innodb-buffer-pool-size=16M', '--max-connections=200'),
+            f'--tmpdir={self.folder}',
             *self._options,
         )
         self._wait_until(self._answers)

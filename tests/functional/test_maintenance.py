@@ -19,7 +19,7 @@ from tests.functional.deployment import wait_until
 from tests.functional.farm import Farm
 from tests.functional.sol_watch import SolWatch
 
-pytestmark = pytest.mark.needs('ipmi_sim', 'initdb')
+pytestmark = [pytest.mark.needs('ipmi_sim', 'initdb'), pytest.mark.alone]
 
 NODES = 12
 #: seconds
