@@ -361,6 +361,15 @@ def test_a_nodes_owner_is_shown_with_who_should_own_it_and_what_runs(loaded):
     assert shown['running'] == ''
 
 
+def test_what_runs_on_a_node_is_shown_and_named_when_it_stays(loaded, time):
+    nodes.set_lock(nodes.get('n1').uuid, '1' * 32, 1, 'power_cycle', 'admin\x1b', 0.5)
+    shown = owner(loaded)
+    assert (shown['running'], shown['running_for']) == ('power_cycle', 'admin\\x1b')
+    assert shown['running_since'] == '1970-01-01T00:00:00Z'
+    _, _, errors = loaded('conductor', 'drain', 'c1', '--wait', '--timeout', '1')
+    assert 'n0, n1 (power_cycle), n2' in errors
+
+
 @pytest.mark.parametrize(
     ('holder', 'said'),
     [
