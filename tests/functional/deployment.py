@@ -454,6 +454,12 @@ class Split(Deployment):
         process.start()
         return process, port
 
+    def another_conductor(self, name):
+        """Start one more; whoever asks ends it.  :returns: :class:`Process`."""
+        process = self._conductor(name)
+        process.start()
+        return process
+
     def through_proxy(self):
         """:returns: this deployment as the callers of its second API see it."""
         other = copy.copy(self)

@@ -3,16 +3,24 @@
 Bus, APIs, callback URLs and proxy have certificates of one authority; clients of the bus too.
 """
 
+import contextlib
 import copy
 import functools
 import json
 import pathlib
 import re
+import socket
+import subprocess
 import threading
 import time
 
+import oslo_messaging
 import pytest
+from oslo_messaging import opts as messaging_opts
 
+from obmd.common import rpc
+from obmd.conf import CONF
+from obmd.conf import libraries
 from tests.functional import services
 from tests.functional.common import certificates
 from tests.functional.deployment import Split
@@ -22,7 +30,7 @@ from tests.functional.farm import Farm
 from tests.functional.haproxy import Haproxy
 from tests.functional.test_obmd_door import check_error
 
-pytestmark = pytest.mark.needs('ipmi_sim', 'initdb', 'haproxy')
+pytestmark = pytest.mark.needs('ipmi_sim', 'initdb', 'haproxy', 'openssl')
 
 EXAMPLES = pathlib.Path(ROOT, 'etc/obmd')
 PASSWORD = 'hunter2-of-the-bus'
@@ -174,10 +182,10 @@ def cycle_all(nodes, statuses):
     return threads
 
 
-def test_a_broker_that_is_killed_under_calls_runs_none_twice_and_serves_again(
-    nodes, farm, rabbitmq
-):
-    before = [farm.read(bmc, 'log').count('reset') for bmc in farm.bmcs]
+def test_a_broker_that_is_killed_under_calls_runs_none_twice_and_serves_again(nodes, rabbitmq):
+    viewers = [node.console() for node in nodes]
+    for viewer in viewers:
+        viewer.wait_for(b'line')
     statuses = {}
     threads = cycle_all(nodes, statuses)
     time.sleep(1.5 * STAGGER)
@@ -188,10 +196,10 @@ def test_a_broker_that_is_killed_under_calls_runs_none_twice_and_serves_again(
         thread.join()
     wait_until_answering(nodes)
     took = time.monotonic() - back
-    ran = [
-        farm.read(bmc, 'log').count('reset') - count
-        for bmc, count in zip(farm.bmcs, before, strict=True)
-    ]
+    ran = [viewer.data.count(b'*** reset ***') for viewer in viewers]
+    for viewer in viewers:
+        assert not viewer.ended
+        viewer.close()
     print(f'{statuses}, ran {ran}; all answer {took:.1f} s after the broker is back')
     assert took < 10 + 5
     assert set(statuses.values()) <= {200, 503, 504}
@@ -247,3 +255,138 @@ def test_when_no_conductor_is_live_the_refusal_comes_through_haproxy(door, split
     for conductor in split.conductors:
         conductor.start()
     split.wait_for()
+
+
+# -- a broker that refuses, before us or under us -------------------------------------------------
+
+
+def words(log):
+    """:returns: list of the lines about the broker."""
+    return [line for line in log.splitlines() if 'obmd.common.rabbit' in line]
+
+
+def test_a_broker_that_refuses_the_password_is_told_once_a_pause(split, nodes, rabbitmq):
+    before = len(words(split.logs())), len(split.logs().splitlines())
+    with nodes[0].console() as viewer:
+        viewer.wait_for(b'line')
+        rabbitmq.control('change_password', 'obmd', 'another')
+        late = split.another_conductor('late')
+        try:
+            rabbitmq.control('close_all_connections', '--global', 'changed')
+            time.sleep(12)
+            check_error(nodes[0].call('GET', 'power_status'), 503, 'unavailable')
+            assert split.call('GET', '/readyz').status_code == 503
+            viewer.wait_for(b'line', after=len(viewer.data))
+            said = late.log()
+            assert late.stop() == 0
+        finally:
+            late.end()
+            rabbitmq.control('change_password', 'obmd', PASSWORD)
+        wait_until_answering(nodes)
+        viewer.wait_for(b'line', after=len(viewer.data))
+        assert not viewer.ended
+    assert 1 <= len(words(said)) <= 3, said
+    assert 'refuses user or password' in said
+    assert split.query("SELECT count(*) FROM conductors WHERE host = 'late'") == '0'
+    new = split.logs().splitlines()[before[1] :]
+    print(f'{len(words(split.logs())) - before[0]} words of {len(split.processes)} services')
+    # at most: gone, refused after 5 and 15 s, back again; of two conductors and two APIs
+    assert len(words(split.logs())) - before[0] <= 4 * len(split.processes)
+    assert 'Traceback' not in '\n'.join(new)
+    assert PASSWORD not in split.logs() + said
+
+
+# -- certificates -----------------------------------------------------------------------------
+
+
+class Listener:
+    """``openssl s_server`` with a certificate; it prints what it is told."""
+
+    def __init__(self, certificate):
+        self.port = services.free_port()
+        command = ['openssl', 's_server', '-quiet', '-accept', f'127.0.0.1:{self.port}']
+        self._process = subprocess.Popen(
+            [*command, '-cert', certificate[0], '-key', certificate[1]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self._is_up, what='the start of openssl')
+
+    def _is_up(self):
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(('127.0.0.1', self.port)).close()
+            return True
+
+    def heard(self):
+        """End it.  :returns: bytes, what clients have said."""
+        self._process.kill()
+        return self._process.communicate()[0]
+
+
+@pytest.fixture
+def bus(rabbitmq, authority, certificate):
+    """``bus(url, **options)`` gives a Bus of this process."""
+    made = []
+    libraries.set_defaults()
+    CONF([], project='obmd', default_config_files=[])
+    oslo_messaging.get_rpc_transport(CONF, 'rabbit://')
+
+    def bus(url, **options):
+        for group, known in messaging_opts.list_opts():
+            CONF.register_opts(known, group=group)
+        CONF.set_override('transport_url', url)
+        files = {'ssl_ca_file': authority[0], 'ssl_cert_file': certificate[0]}
+        given = {'ssl': True, 'ssl_key_file': certificate[1], **files, **options}
+        for name, value in given.items():
+            CONF.set_override(name, value, 'oslo_messaging_rabbit')
+        made.append(rpc.Bus())
+        return made[-1]
+
+    yield bus
+    for each in made:
+        each.close()
+    CONF.clear_override('transport_url')
+    for name in ('ssl', 'ssl_key_file', 'ssl_ca_file', 'ssl_cert_file'):
+        CONF.clear_override(name, 'oslo_messaging_rabbit')
+
+
+def patience(seconds):
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
+
+
+@pytest.mark.parametrize(
+    ('issued', 'options', 'reason'),
+    [
+        ({}, {}, 'self-signed certificate'),
+        ({'by': True, 'expired': True}, {}, 'certificate has expired'),
+        ({'by': True, 'names': ['rabbit-7']}, {}, 'certificate is not valid for'),
+        ({'by': True}, {'ssl_ca_file': ''}, 'unable to get local issuer'),
+    ],
+    ids=['of another authority', 'expired', 'of another name', 'not of the system'],
+)
+def test_a_broker_with_a_wrong_certificate_is_told_nothing(
+    bus, folder, authority, caplog, issued, options, reason
+):
+    issued = dict(issued)
+    issuer = authority if issued.pop('by', False) else None
+    wrong = certificates.make(folder, issuer=issuer, file='wrong', **issued)
+    listener = Listener(wrong)
+    hosts = f'obmd:{PASSWORD}@127.0.0.1:{listener.port}'
+    for url in (f'rabbit://{hosts}/obmd', f'rabbit://{hosts},{hosts}/obmd'):
+        caplog.clear()
+        reached = bus(url, **options).reach('obmd.conductor', patience(1))
+        assert not reached
+        said = [m for m in caplog.messages if m.startswith(f'broker 127.0.0.1:{listener.port}:')]
+        assert len(said) == 1
+        assert reason in said[0]
+        assert PASSWORD not in caplog.text
+    assert listener.heard() == b''
+
+
+def test_the_next_host_of_a_cluster_is_verified_by_its_own_name(bus, rabbitmq, monkeypatch):
+    monkeypatch.setattr('random.shuffle', lambda _hosts: None)
+    account = f'obmd:{PASSWORD}'
+    url = f'rabbit://{account}@127.0.0.2:1,{account}@127.0.0.1:{rabbitmq.port}/obmd'
+    assert bus(url).reach('obmd.conductor', patience(15))
