@@ -23,6 +23,9 @@ from obmd.streams import server
 
 LOG = logging.getLogger(__name__)
 
+#: seconds that the listener and then the bus take at most to close, once nothing is owned
+CLOSING = 0.5
+
 
 def serve(args):
     """Run until a signal.  :returns: int, exit status.  :raises Fatal: it cannot start."""
@@ -46,7 +49,7 @@ def serve(args):
         try:
             conductors_.run()
         finally:
-            listener.stop(grace=0.5)
+            listener.stop(grace=CLOSING)
             bus.close()
     return 0
 
@@ -89,7 +92,7 @@ class _Succession:
         finally:
             self._stop.limit(CONF.conductor.handover_timeout + CONF.conductor.stop_timeout)
             self._conductor.stop()
-            self._stop.limit(0)
+            self._stop.limit(2 * CLOSING)
 
     def _begin(self):
         self._lost.clear()

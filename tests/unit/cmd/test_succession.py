@@ -4,6 +4,7 @@ import pytest
 
 from obmd.cmd import conductor_service
 from obmd.common import errors
+from obmd.common import rpc
 
 
 class Stop:
@@ -137,4 +138,11 @@ def test_a_refusal_ends_the_process(run):
 def test_the_time_for_the_end_is_bounded(run):
     succession = run()
     assert succession.stop.limits[0] > 30
-    assert succession.stop.limits[-1] == 0
+    assert succession.stop.limits[-1] < 2
+
+
+def test_what_closes_last_has_its_time_before_the_process_is_ended(run):
+    """Listener and bus: their own limits must pass before the alarm that ends what hangs."""
+    *_, last = run().stop.limits
+    assert last >= 0.5 + rpc.CLOSE_LIMIT
+    assert conductor_service.CLOSING >= rpc.CLOSE_LIMIT
