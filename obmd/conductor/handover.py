@@ -13,14 +13,13 @@ from obmd.common import errors
 from obmd.common import metrics
 from obmd.common import threads
 from obmd.common.deadline import Deadline
+from obmd.conductor import pace
 from obmd.db import nodes
 
 LOG = logging.getLogger(__name__)
 
-#: nodes that move at once
-AT_ONCE = 8
-#: seconds in which the next owner should have a node and its console, and between two looks
-#: whether it has: only then the next node moves, so that no console waits behind many others
+#: seconds for which a node that moves is waited for, and between two looks whether its next owner
+#: has it and its console
 TAKEN_WITHIN, LOOK = 2.0, 0.1
 #: seconds a write that runs may hold its node up; then it is tried again later
 PATIENCE = 60.0
@@ -33,12 +32,13 @@ class Handover:
     :param tell: ``tell(incarnation, uuid)``, tells the next owner in the background.
     """
 
-    def __init__(self, incarnation, holdings, close, tell):
+    def __init__(self, incarnation, holdings, close, tell, clock=time.monotonic):
         self._incarnation = incarnation
         self._holdings = holdings
         self._close = close
         self._tell = tell
-        self._places = threading.Semaphore(AT_ONCE)
+        self._clock = clock
+        self._pace = pace.Pace(clock)
 
     def give(self, rings, patience=PATIENCE):
         """Move every node that ``rings`` give to another conductor; returns when all have moved
@@ -55,7 +55,7 @@ class Handover:
                 due.append((live, target))
         results, done = [], threading.Semaphore(0)
         for live, target in due:
-            self._places.acquire()
+            self._pace.enter()
             threads.spawn(self._give_one, live, target, deadline, results, done)
         for _ in due:
             done.acquire()
@@ -64,22 +64,32 @@ class Handover:
         return len(results) == len(due)
 
     def _give_one(self, live, target, deadline, results, done):
+        seconds = None
         try:
-            captured, began = live.console.up, time.monotonic()
-            moved = self._move(live, deadline)
-            metrics.HANDOVERS.observe(time.monotonic() - began, 'moved' if moved else 'kept')
-            if moved:
-                self._tell(target, live.uuid)
+            seconds = self._send(live, target, deadline)
+            if seconds is not None:
                 results.append(live)
-                _wait_until_taken(live.uuid, captured, deadline)
         finally:
-            self._places.release()
+            self._pace.leave(seconds)
             done.release()
 
-    def _move(self, live, deadline):
-        if not live.settle(deadline):
+    def _send(self, live, target, deadline):
+        """:returns: float, seconds for which the node was on its way; None: it stayed."""
+        captured, began = live.console.up, self._clock()
+        moved = False
+        if live.settle(deadline):
+            began = self._clock()
+            moved = self._move(live)
+        else:
             LOG.warning('%s: busy, its hand-over waits', live.name)
-            return False
+        metrics.HANDOVERS.observe(self._clock() - began, 'moved' if moved else 'kept')
+        if not moved:
+            return None
+        self._tell(target, live.uuid)
+        _wait_until_taken(live.uuid, captured, deadline)
+        return self._clock() - began
+
+    def _move(self, live):
         self._holdings.leave(live.uuid)
         moved = errors.NotOwner('the node moves to another conductor', live.name)
         self._close(live, moved, 'the node moves to another conductor', Deadline(5))

@@ -11,6 +11,7 @@ from obmd.conductor import handover
 from obmd.conductor import holdings
 from obmd.conductor import manager
 from obmd.conductor import ownership
+from obmd.conductor import pace
 from obmd.conductor import power
 from obmd.conductor import revocation
 from obmd.db import conductors
@@ -237,7 +238,8 @@ def test_deferred_work_goes_to_the_next_owner(rig, live, register, keyring):
 
 
 def test_many_move_at_once_but_not_all(rig, register, monkeypatch):
-    monkeypatch.setattr(handover, 'AT_ONCE', 4)
+    monkeypatch.setattr(pace, 'FIRST', 4)
+    monkeypatch.setattr(pace, 'MOST', 4)
     rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
     for number in range(20):
         rig.holdings.find(register(f'n{number}').uuid)
@@ -261,7 +263,8 @@ def test_many_move_at_once_but_not_all(rig, register, monkeypatch):
 def test_the_next_node_moves_when_the_next_owner_has_this_one(rig, register, monkeypatch):
     monkeypatch.setattr(handover, 'TAKEN_WITHIN', 10)
     monkeypatch.setattr(handover, 'LOOK', 0.002)
-    monkeypatch.setattr(handover, 'AT_ONCE', 1)
+    monkeypatch.setattr(pace, 'FIRST', 1)
+    monkeypatch.setattr(pace, 'MOST', 1)
     rig.handover = handover.Handover('a', rig.holdings, manager.close, rig._tell)
     for number in range(5):
         rig.holdings.find(register(f'n{number}').uuid)
