@@ -106,7 +106,7 @@ class Process:
     def __init__(self, command, folder, name, env=None):
         self._command = [os.path.join(BIN, command[0]), *command[1:]]
         self._folder = folder
-        self._path = os.path.join(folder, f'{name}.log')
+        self.path = os.path.join(folder, f'{name}.log')
         self._env = env or environment()
         self._process = None
 
@@ -128,7 +128,7 @@ class Process:
         return self._process.poll()
 
     def start(self):
-        with open(self._path, 'ab') as output:
+        with open(self.path, 'ab') as output:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._folder,
@@ -181,7 +181,7 @@ class Process:
 
     def log(self):
         """:returns: str, all it has written."""
-        with open(self._path, errors='replace') as file:
+        with open(self.path, errors='replace') as file:
             return file.read()
 
 
@@ -483,7 +483,7 @@ class Split(Deployment):
         assert done.returncode == status, done.stderr
         return done.stderr if status else done.stdout
 
-    def wait_for(self, conductors=None):
+    def wait_for(self, conductors=None, timeout=30):
         """Wait until so many conductors are live and every node has an owner among them."""
         wanted = len(self.conductors) if conductors is None else conductors
 
@@ -495,7 +495,7 @@ class Split(Deployment):
             )
             return int(count) == wanted and int(orphans) == 0
 
-        wait_until(settled, 30, f'{wanted} live conductors owning every node', 0.2)
+        wait_until(settled, timeout, f'{wanted} live conductors owning every node', 0.2)
 
     def query(self, text):
         """:returns: str, what the database answers."""

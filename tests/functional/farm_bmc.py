@@ -258,7 +258,9 @@ class Bmc:
                 self.say(f'{self.name} line {n} t={time.time():.3f}\r\n')
 
     def event(self, what, value):
-        """What ``ctl.sh`` did."""
+        """What ``ctl.sh`` did; the file ``events`` keeps all of it."""
+        with open(self.path('events'), 'a') as f:
+            f.write(f'{what} {value}\n')
         if what == 'power':
             on = value == '1'
             if on == self.power:
