@@ -10,7 +10,7 @@ SOURCES := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help venv venv-test venv-doc run system-packages lint format unit functional test bench \
-	ring pictures docs genconfig clean
+	chaos ring pictures docs genconfig clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ test: system-packages  ## everything that must pass: lint, unit, functional
 
 bench: system-packages  ## measure against ipmipower and ipmitool on the same simulated BMCs
 	$(BIN)/python -m bench
+
+chaos: system-packages  ## 100 random faults on 600 simulated BMCs, an hour; CHAOS="--help" tells more
+	$(BIN)/python -m tests.functional.chaos $(CHAOS)
 
 ring: venv-test  ## play 100,000 nodes and up to 100 conductors; the data of doc/source/scaling
 	$(BIN)/python -m bench.ring --json doc/source/scaling/ring.json
