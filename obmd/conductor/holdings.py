@@ -14,8 +14,9 @@ from obmd.drivers import registry
 
 LOG = logging.getLogger(__name__)
 
-#: nodes claimed between two looks at the rest of the table
-PAGE = 500
+#: nodes claimed between two looks at the rest of the table, and in one transaction: the first are
+#: served while the rest is claimed, and their rows are not locked for long
+PAGE, BATCH = 500, 50
 
 
 class Holdings:
@@ -102,6 +103,9 @@ class Holdings:
                 if row is None or row.owner != self._incarnation:
                     return None
                 epoch = row.owner_epoch
+        return self._serve(row, driver, epoch)
+
+    def _serve(self, row, driver, epoch):
         new = node.LiveNode(row, driver, self._incarnation, epoch, self._make_console, self._timers)
         with self._lock:
             live = self._lives.setdefault(row.uuid, new)
@@ -128,16 +132,50 @@ class Holdings:
         claimed, after_id = self._settle_doubts(), 0
         while True:
             rows = nodes.claimable(group, drivers, dead, PAGE, after_id)
-            for row in rows:
-                # A slice at a time: SQLite and the ring do not yield by themselves.
-                time.sleep(0)
-                if self.is_mine(row):
-                    new = self._try_claim(row)
-                    if new is not None:
-                        claimed.append(new)
+            claimed += self._claim_page(rows)
             if len(rows) < PAGE:
                 return claimed
             after_id = rows[-1].id
+
+    def _claim_page(self, rows):
+        by_owner, claimed = {}, []
+        for row in rows:
+            time.sleep(0)  # a slice at a time: the ring does not yield by itself
+            if self.is_mine(row):
+                by_owner.setdefault(row.owner, []).append(row)
+        for owner, mine in by_owner.items():
+            for start in range(0, len(mine), BATCH):
+                claimed += self._claim_batch(mine[start : start + BATCH], owner)
+        return claimed
+
+    def _claim_batch(self, rows, owner):
+        if self._closed:
+            raise errors.Unavailable('this conductor is stopping')
+        ready = {}
+        for row in rows:
+            time.sleep(0)  # nor does opening what is sealed
+            driver = self._try(row, self._driver)
+            if driver is not None:
+                ready[row.uuid] = row, driver
+        try:
+            taken = nodes.claim_all(ready, self._incarnation, owner) if ready else []
+        except errors.Unavailable:
+            self._doubtful.update(ready)  # it may have been committed: seen at the next look
+            metrics.CLAIMS.count('unknown', by=len(ready))
+            raise
+        metrics.CLAIMS.count('won', by=len(taken))
+        metrics.CLAIMS.count('lost', by=len(ready) - len(taken))
+        claimed = []
+        for row in taken:
+            seen, driver = ready[row.uuid]
+            live = None
+            if row.sealed_info == seen.sealed_info:
+                live = self._try(row, self._serve, driver, row.owner_epoch)
+            if live is not None:
+                claimed.append(live)
+            else:
+                self.doubt(row.uuid)
+        return claimed
 
     def is_mine(self, row):
         """Whether the ring gives the node of ``row`` to this conductor."""
@@ -175,13 +213,16 @@ class Holdings:
             row = nodes.get_by_uuid(uuid)
             self._doubtful.discard(uuid)
             if row is not None and row.owner == self._incarnation and uuid not in self._lives:
-                claimed.append(self._try_claim(row))
+                claimed.append(self._try(row, self.claim))
         return [live for live in claimed if live is not None]
 
-    def _try_claim(self, row):
-        """One node that cannot be served keeps no other from being claimed."""
+    def _try(self, row, step, *args):
+        """One node that cannot be served keeps no other from being claimed.
+
+        :returns: what ``step(row, *args)`` gives, or None.
+        """
         try:
-            live = self.claim(row)
+            made = step(row, *args)
         except errors.Unavailable:
             raise
         except Exception as error:
@@ -192,7 +233,7 @@ class Holdings:
                 LOG.error('%s is not served: %s', row.name, why)
             return None
         self._unreadable.discard(row.uuid)
-        return live
+        return made
 
     def _driver(self, row):
         driver_class = registry.get(row.driver)

@@ -267,6 +267,21 @@ def claim(uuid, incarnation, owner, epoch):
 
 
 @engine.retried_if_undone
+def claim_all(uuids, incarnation, owner):
+    """Take those of ``uuids`` that still are ``owner``'s (None: nobody's), all at once.
+
+    :param uuids: at most :data:`CHUNK`.
+    :returns: list of :class:`Node`, those that are ours now.  Not retried, as :func:`claim`.
+    """
+    among = _TABLE.c.uuid.in_(sorted(uuids))
+    values = {'owner': incarnation, 'owner_epoch': _TABLE.c.owner_epoch + 1, **_UNLOCKED}
+    with engine.writer() as session:
+        _update(session, [among, _TABLE.c.owner == owner], **values)
+        ours = session.execute(_select(among, _TABLE.c.owner == incarnation))
+        return [Node(*row) for row in ours]
+
+
+@engine.retried_if_undone
 def release(uuid, incarnation, epoch):
     """Give a node up.  :returns: bool, whether it was ours at ``epoch``."""
     with engine.writer() as session:

@@ -191,7 +191,7 @@ def test_why_a_node_cannot_be_served_is_told_with_its_name(mine, register):
 def test_a_database_that_fails_stops_the_claiming_until_the_next_look(mine, register, monkeypatch):
     register('n1')
     register('n2')
-    original = nodes.claim
+    original = nodes.claim_all
     calls = []
 
     def claim(*args):
@@ -200,7 +200,7 @@ def test_a_database_that_fails_stops_the_claiming_until_the_next_look(mine, regi
             raise fakes.DOWN
         return original(*args)
 
-    monkeypatch.setattr(nodes, 'claim', claim)
+    monkeypatch.setattr(nodes, 'claim_all', claim)
     with pytest.raises(errors.Unavailable):
         due(mine)
     due(mine)
@@ -209,20 +209,47 @@ def test_a_database_that_fails_stops_the_claiming_until_the_next_look(mine, regi
 
 def test_a_claim_whose_answer_was_lost_is_served_at_the_next_look(mine, register, monkeypatch):
     register('n1')
-    original = nodes.claim
+    original = nodes.claim_all
 
     def lose_the_answer(*args):
         original(*args)
         raise fakes.DOWN
 
-    monkeypatch.setattr(nodes, 'claim', lose_the_answer)
+    monkeypatch.setattr(nodes, 'claim_all', lose_the_answer)
     with pytest.raises(errors.Unavailable):
         due(mine)
     assert nodes.get('n1').owner == 'me'
     assert len(mine) == 0
-    monkeypatch.setattr(nodes, 'claim', original)
+    monkeypatch.setattr(nodes, 'claim_all', original)
     assert [live.name for live in due(mine)] == ['n1']
     assert mine.get(nodes.get('n1').uuid).epoch == 1
+
+
+def test_what_was_changed_while_it_was_claimed_is_served_as_it_is_now(mine, register, monkeypatch):
+    row, other = register('n1'), register('other', sealed_for='n1')
+    original = nodes.claim_all
+
+    def change_and_claim(*args):
+        assert nodes.reseal(row.uuid, row.sealed_info, other.sealed_info, other.key_id)
+        return original(*args)
+
+    monkeypatch.setattr(nodes, 'claim_all', change_and_claim)
+    assert 'n1' not in [live.name for live in due(mine)]
+    assert mine.get(row.uuid) is None
+
+
+def test_many_are_claimed_in_few_transactions(mine, register, monkeypatch):
+    for number in range(120):
+        register(f'n{number}')
+    original, batches = nodes.claim_all, []
+
+    def claim_all(uuids, *args):
+        batches.append(len(uuids))
+        return original(uuids, *args)
+
+    monkeypatch.setattr(nodes, 'claim_all', claim_all)
+    assert len(due(mine)) == 120
+    assert batches == [50, 50, 20]
 
 
 def test_a_dropped_node_is_gone_once(mine, register):

@@ -11,7 +11,10 @@ CONDUCTORS = ['a' * 32, 'b' * 32, 'c' * 32]
 
 _who = st.sampled_from(range(len(CONDUCTORS)))
 _steps = st.lists(
-    st.tuples(st.sampled_from(['look', 'claim', 'release', 'lock', 'unlock', 'release_all']), _who),
+    st.tuples(
+        st.sampled_from(['look', 'claim', 'claim_all', 'release', 'lock', 'unlock', 'release_all']),
+        _who,
+    ),
     max_size=30,
 )
 
@@ -41,6 +44,13 @@ def test_there_is_one_owner_at_most_and_its_lock_ends_with_its_epoch(database, s
                 assert new > epoch
                 owner, epoch, lock = mine, new, None
                 believes[who] = new
+        elif step == 'claim_all':
+            ours = nodes.claim_all([node.uuid], mine, seen[who][0])
+            assert [row.owner for row in ours] == [mine] * (owner in (mine, seen[who][0]))
+            if owner == seen[who][0]:
+                assert ours[0].owner_epoch == epoch + 1
+                owner, epoch, lock = mine, epoch + 1, None
+                believes[who] = epoch
         elif step == 'release':
             released = nodes.release(node.uuid, mine, believes.get(who, 0))
             assert released == (owner == mine and epoch == believes.get(who))
