@@ -15,6 +15,7 @@ from obmd.common import threads
 from obmd.common.deadline import Deadline
 from obmd.conductor import pace
 from obmd.db import nodes
+from obmd.db import owners
 
 LOG = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Handover:
         moved = errors.NotOwner('the node moves to another conductor', live.name)
         self._close(live, moved, 'the node moves to another conductor', Deadline(5))
         try:
-            return nodes.release(live.uuid, self._incarnation, live.epoch)
+            return owners.release(live.uuid, self._incarnation, live.epoch)
         except errors.Unavailable as error:
             # Still ours in the row, so nobody else takes it: it is served anew at the next look.
             self._holdings.doubt(live.uuid)

@@ -9,6 +9,7 @@ from obmd.common import metrics
 from obmd.common import secrets
 from obmd.conductor import node
 from obmd.db import nodes
+from obmd.db import owners
 from obmd.drivers import base
 from obmd.drivers import registry
 
@@ -115,7 +116,7 @@ class Holdings:
 
     def _take(self, row):
         try:
-            epoch = nodes.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
+            epoch = owners.claim(row.uuid, self._incarnation, row.owner, row.owner_epoch)
             metrics.CLAIMS.count('lost' if epoch is None else 'won')
             return epoch
         except errors.Unavailable:
@@ -131,7 +132,7 @@ class Holdings:
         """
         claimed, after_id = self._settle_doubts(), 0
         while True:
-            rows = nodes.claimable(group, drivers, dead, PAGE, after_id)
+            rows = owners.claimable(group, drivers, dead, PAGE, after_id)
             claimed += self._claim_page(rows)
             if len(rows) < PAGE:
                 return claimed
@@ -158,7 +159,7 @@ class Holdings:
             if driver is not None:
                 ready[row.uuid] = row, driver
         try:
-            taken = nodes.claim_all(ready, self._incarnation, owner) if ready else []
+            taken = owners.claim_all(ready, self._incarnation, owner) if ready else []
         except errors.Unavailable:
             self._doubtful.update(ready)  # it may have been committed: seen at the next look
             metrics.CLAIMS.count('unknown', by=len(ready))

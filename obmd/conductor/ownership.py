@@ -1,7 +1,7 @@
 """Which conductor should own a node: consistent hashing, one ring per group and driver.
 
 The ring only proposes.  ``nodes.owner`` decides, changed by compare-and-swap alone
-(``obmd.db.nodes.claim``), and the API routes to the owner in the row.
+(``obmd.db.owners.claim``), and the API routes to the owner in the row.
 
 A ring is computed when it is first asked, in slices: a hundred conductors take some 40 ms, in
 which nothing else of the process would run.  Who asks meanwhile waits for it.

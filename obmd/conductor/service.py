@@ -32,6 +32,7 @@ from obmd.conductor import status
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.db import owners
 from obmd.drivers import gate
 from obmd.drivers import registry
 from obmd.streams import tickets
@@ -163,8 +164,8 @@ class Conductor:
     def _remember_forgotten(self):
         """Owners whose rows were removed: looked for here only, it reads a whole index."""
         # Before the rows: a conductor that starts meanwhile has its row before it owns anything.
-        owners = nodes.owners()
-        self._forgotten = owners - {row.incarnation for row in conductors.all()}
+        owning = owners.incarnations()
+        self._forgotten = owning - {row.incarnation for row in conductors.all()}
 
     # -- what goes on -----------------------------------------------------------------------------
 
@@ -194,7 +195,7 @@ class Conductor:
                 threads.spawn(self._rebalance)
             kept = {row.incarnation for row in rows if row.drained}
             for incarnation in dead - kept:
-                if not nodes.owns_any(incarnation):
+                if not owners.owns_any(incarnation):
                     conductors.remove(incarnation)
         finally:
             self._claiming.release()
@@ -278,7 +279,7 @@ class Conductor:
         self.manager.stop(_gone(others))
         self._quit(deadline, deactivate=True)
         try:
-            nodes.release_all(self.row.incarnation)
+            owners.release_all(self.row.incarnation)
             conductors.remove(self.row.incarnation)
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)

@@ -56,13 +56,14 @@ class Node:
 _COLUMNS = [_TABLE.c[field.name] for field in dataclasses.fields(Node)]
 
 
-def _select(*where):
+def select(*where):
+    """A query for whole rows.  :param where: conditions."""
     return sa.select(*_COLUMNS).where(*where)
 
 
 # of every request: made once, for SQLAlchemy knows a statement by the object
-_BY_NAME = _select(_TABLE.c.name == sa.bindparam('name'))
-_BY_UUID = _select(_TABLE.c.uuid == sa.bindparam('uuid'))
+_BY_NAME = select(_TABLE.c.name == sa.bindparam('name'))
+_BY_UUID = select(_TABLE.c.uuid == sa.bindparam('uuid'))
 
 
 def _one(session, statement, **values):
@@ -70,7 +71,7 @@ def _one(session, statement, **values):
     return None if row is None else Node(*row)
 
 
-def _update(session, where, clock=time.time, **values):
+def update(session, where, clock=time.time, **values):
     """:returns: int, rows that matched ``where``."""
     statement = sa.update(_TABLE).where(*where).values(updated_at=clock(), **values)
     return session.execute(statement).rowcount
@@ -169,21 +170,22 @@ def by_names(names):
 def _among(column, values):
     found = []
     for start in range(0, len(values), CHUNK):
-        found += _all(_select(column.in_(values[start : start + CHUNK])))
+        found += fetch(select(column.in_(values[start : start + CHUNK])))
         time.sleep(0)  # SQLite does not yield by itself
     return found
 
 
 @engine.retried
-def _all(statement):
+def fetch(statement):
+    """Run what :func:`select` made.  :returns: list of :class:`Node`."""
     with engine.reader() as session:
         return [Node(*row) for row in session.execute(statement)]
 
 
 def page(after_id, limit):
     """Up to ``limit`` rows with a larger id, by id.  :returns: list of (id, :class:`Node`)."""
-    statement = _select(_TABLE.c.id > after_id).order_by(_TABLE.c.id).limit(limit)
-    return [(node.id, node) for node in _all(statement)]
+    statement = select(_TABLE.c.id > after_id).order_by(_TABLE.c.id).limit(limit)
+    return [(node.id, node) for node in fetch(statement)]
 
 
 @engine.retried
@@ -214,7 +216,7 @@ def _set_token(name, clock, **values):
     if not storable(name):
         return None
     with engine.writer() as session:
-        if not _update(session, [_TABLE.c.name == name], clock, **values):
+        if not update(session, [_TABLE.c.name == name], clock, **values):
             return None
         return _one(session, _BY_NAME, name=name)
 
@@ -238,10 +240,11 @@ def _token_ids(uuids):
         return dict(session.execute(statement).all())
 
 
-# -- ownership --------------------------------------------------------------------------------
+# -- what the owner records -------------------------------------------------------------------
 
 
-def _held(uuid, incarnation, epoch):
+def held(uuid, incarnation, epoch):
+    """The condition that a node is owned under this epoch; what else owners write depends on it."""
     return [
         _TABLE.c.uuid == uuid,
         _TABLE.c.owner == incarnation,
@@ -249,133 +252,10 @@ def _held(uuid, incarnation, epoch):
     ]
 
 
-#: what held a node ends with the ownership under which it did
-_UNLOCKED = {'lock_purpose': None, 'lock_caller': None, 'lock_since': None}
-
-
-@engine.retried_if_undone
-def claim(uuid, incarnation, owner, epoch):
-    """Take a node from ``owner`` (None: nobody) if it still is ``owner``'s at ``epoch``.
-
-    :returns: int, the new epoch, or None: another was faster.  Not retried: whether a claim
-        that lost its connection was committed is seen from the row.
-    """
-    where = [_TABLE.c.uuid == uuid, _TABLE.c.owner == owner, _TABLE.c.owner_epoch == epoch]
-    with engine.writer() as session:
-        done = _update(session, where, owner=incarnation, owner_epoch=epoch + 1, **_UNLOCKED)
-    return epoch + 1 if done else None
-
-
-@engine.retried_if_undone
-def claim_all(uuids, incarnation, owner):
-    """Take those of ``uuids`` that still are ``owner``'s (None: nobody's), all at once.
-
-    :param uuids: at most :data:`CHUNK`.
-    :returns: list of :class:`Node`, those that are ours now.  Not retried, as :func:`claim`.
-    """
-    among = _TABLE.c.uuid.in_(sorted(uuids))
-    values = {'owner': incarnation, 'owner_epoch': _TABLE.c.owner_epoch + 1, **_UNLOCKED}
-    with engine.writer() as session:
-        _update(session, [among, _TABLE.c.owner == owner], **values)
-        ours = session.execute(_select(among, _TABLE.c.owner == incarnation))
-        return [Node(*row) for row in ours]
-
-
-@engine.retried_if_undone
-def release(uuid, incarnation, epoch):
-    """Give a node up.  :returns: bool, whether it was ours at ``epoch``."""
-    with engine.writer() as session:
-        where = _held(uuid, incarnation, epoch)
-        return bool(_update(session, where, owner=None, **_UNLOCKED))
-
-
-@engine.retried
-def release_all(incarnation):
-    """Give up every node of ``incarnation``.  :returns: int, how many."""
-    with engine.writer() as session:
-        return _update(session, [_TABLE.c.owner == incarnation], owner=None, **_UNLOCKED)
-
-
-def owned_by(incarnation, limit=None):
-    """:returns: list of :class:`Node`, at most ``limit``."""
-    return _all(_select(_TABLE.c.owner == incarnation).order_by(_TABLE.c.id).limit(limit))
-
-
-@engine.retried
-def owned_counts(incarnations=None):
-    """How many nodes each owner has; reads the whole index, or what ``incarnations`` own.
-
-    :returns: dict of (incarnation, conductor group, driver) -> int, above 0.
-    """
-    key = _TABLE.c.owner, _TABLE.c.conductor_group, _TABLE.c.driver
-    owned = _TABLE.c.owner.is_not(None)
-    if incarnations is not None:
-        owned = _TABLE.c.owner.in_(list(incarnations))
-    statement = sa.select(*key, sa.func.count()).where(owned).group_by(*key)
-    with engine.reader() as session:
-        return {tuple(row[:3]): row[3] for row in session.execute(statement)}
-
-
-def placements(after_id, limit):
-    """What the rings need of up to ``limit`` nodes with a larger id, by id.
-
-    :returns: list of (id, uuid, conductor group, driver, owner or None).
-    """
-    columns = (_TABLE.c[name] for name in ('id', 'uuid', 'conductor_group', 'driver', 'owner'))
-    return _placements(
-        sa.select(*columns).where(_TABLE.c.id > after_id).order_by(_TABLE.c.id).limit(limit)
-    )
-
-
-@engine.retried
-def _placements(statement):
-    with engine.reader() as session:
-        return [tuple(row) for row in session.execute(statement)]
-
-
-def claimable(group, drivers, dead_owners, limit, after_id=0):
-    """Nodes of ``group`` and ``drivers`` that nobody owns, or a dead conductor, by id.
-
-    Costs an index look-up for each owner asked for, however many nodes there are.
-
-    :param dead_owners: incarnations.
-    :param after_id: int, id of the last node already seen: the caller's ring may give some to
-        others, and those must not hide the rest.
-    :returns: list of :class:`Node`, at most ``limit``.
-    """
-    where = [
-        _TABLE.c.conductor_group == group,
-        _TABLE.c.driver.in_(list(drivers)),
-        _TABLE.c.id > after_id,
-        sa.or_(_TABLE.c.owner.is_(None), _TABLE.c.owner.in_(list(dead_owners))),
-    ]
-    return _all(_select(*where).order_by(_TABLE.c.id).limit(limit))
-
-
-@engine.retried
-def owners():
-    """The incarnations that own nodes; reads the whole index.  :returns: set of str."""
-    column = _TABLE.c.owner
-    with engine.reader() as session:
-        found = session.execute(sa.select(column).where(column.is_not(None)).distinct())
-        return set(found.scalars())
-
-
-@engine.retried
-def owns_any(incarnation):
-    """:returns: bool, whether some node is owned by ``incarnation``."""
-    statement = sa.select(_TABLE.c.id).where(_TABLE.c.owner == incarnation).limit(1)
-    with engine.reader() as session:
-        return session.execute(statement).first() is not None
-
-
-# -- what the owner records -------------------------------------------------------------------
-
-
 @engine.retried
 def _as_owner(uuid, incarnation, epoch, **values):
     with engine.writer() as session:
-        return bool(_update(session, _held(uuid, incarnation, epoch), **values))
+        return bool(update(session, held(uuid, incarnation, epoch), **values))
 
 
 def set_sol_holder(uuid, incarnation, epoch, holder):
@@ -444,7 +324,7 @@ def refuse_credentials(uuid, reason, clock=time.time):
     """The BMC refused the credentials: nobody tries them again.  :returns: bool, known node."""
     values = {'credentials_refused': _text(reason), 'credentials_refused_at': clock()}
     with engine.writer() as session:
-        return bool(_update(session, [_TABLE.c.uuid == uuid], clock, **values))
+        return bool(update(session, [_TABLE.c.uuid == uuid], clock, **values))
 
 
 @engine.retried
@@ -454,11 +334,11 @@ def retry_credentials(name):
         return False
     values = {'credentials_refused': None, 'credentials_refused_at': None}
     with engine.writer() as session:
-        return bool(_update(session, [_TABLE.c.name == name], **values))
+        return bool(update(session, [_TABLE.c.name == name], **values))
 
 
 def reseal(uuid, old_sealed, sealed, key_id):
     """Replace what is sealed if it still is ``old_sealed``.  :returns: bool."""
     where = [_TABLE.c.uuid == uuid, _TABLE.c.sealed_info == old_sealed]
     with engine.writer() as session:
-        return bool(_update(session, where, sealed_info=sealed, key_id=key_id))
+        return bool(update(session, where, sealed_info=sealed, key_id=key_id))

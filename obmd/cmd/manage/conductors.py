@@ -9,7 +9,7 @@ from obmd.common import errors
 from obmd.conductor import ownership
 from obmd.conf import CONF
 from obmd.db import conductors
-from obmd.db import nodes
+from obmd.db import owners
 
 #: rows that are read at once where only the rings look at them
 PAGE = 2000
@@ -64,7 +64,7 @@ def alive(rows):
 def left_with(incarnations):
     """:returns: dict of (group, driver) -> how many nodes ``incarnations`` own."""
     left = {}
-    for (_owner, group, driver), count in nodes.owned_counts(incarnations).items():
+    for (_owner, group, driver), count in owners.owned_counts(incarnations).items():
         left[group, driver] = left.get((group, driver), 0) + count
     return left
 
@@ -126,7 +126,7 @@ class ConductorList(base.Lister):
         silent = self._silent(parsed_args.watch) if parsed_args.watch else set()
         rows = sorted(conductors.all(), key=_order)
         owned = {}
-        for (owner, _group, _driver), count in nodes.owned_counts().items():
+        for (owner, _group, _driver), count in owners.owned_counts().items():
             owned[owner] = owned.get(owner, 0) + count
         share = _shares(rows, silent) if parsed_args.share else None
         columns = ('Host', 'Group', 'Kind', 'State', 'Drained', 'Beat', 'Nodes')
@@ -155,7 +155,7 @@ def _shares(rows, silent):
     living = [row for row in rows if row.incarnation not in silent]
     rings = ownership.Rings(living, CONF.conductor.ring_partitions)
     shares, last = {}, 0
-    while page := nodes.placements(last, PAGE):
+    while page := owners.placements(last, PAGE):
         for _id, uuid, group, driver, _owner in page:
             owner = rings.propose_for(uuid, group, driver)
             shares[owner] = shares.get(owner, 0) + 1

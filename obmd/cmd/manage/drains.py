@@ -6,7 +6,7 @@ from obmd.cmd.manage import base
 from obmd.cmd.manage import conductors as shared
 from obmd.common import errors
 from obmd.db import conductors
-from obmd.db import nodes
+from obmd.db import owners
 
 #: seconds between two looks at what is left
 LOOK = 0.5
@@ -139,7 +139,7 @@ def _named(incarnations):
     """:returns: str, some of the nodes that stay, and what runs on them."""
     found = []
     for incarnation in sorted(incarnations):
-        found += nodes.owned_by(incarnation, NAMED + 1)
+        found += owners.owned_by(incarnation, NAMED + 1)
     named = [
         f'{node.name} ({node.lock_purpose})' if node.lock_purpose else node.name
         for node in found[:NAMED]

@@ -11,6 +11,7 @@ from obmd.common import errors
 from obmd.conf import CONF
 from obmd.db import engine
 from obmd.db import nodes
+from obmd.db import owners
 from obmd.db import schema
 
 #: each server's function that takes its time
@@ -93,7 +94,7 @@ def test_a_server_that_hangs_is_unavailable_within_the_limits(own_server):
     own_server.pause()
     try:
         started = time.monotonic()
-        results = gather([lambda: nodes.get('n1'), lambda: nodes.claim('u', 'i', None, 0)])
+        results = gather([lambda: nodes.get('n1'), lambda: owners.claim('u', 'i', None, 0)])
         took = time.monotonic() - started
     finally:
         own_server.resume()

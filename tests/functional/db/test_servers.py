@@ -20,6 +20,7 @@ from obmd.db import conductors
 from obmd.db import engine
 from obmd.db import models
 from obmd.db import nodes
+from obmd.db import owners
 
 #: each server's function that takes its time
 SLEEP = {'postgresql': 'pg_sleep', 'mysql': 'sleep'}
@@ -56,7 +57,7 @@ def test_the_migrations_make_what_the_models_say(database):
 
 def test_of_many_claims_at_once_one_wins(database):
     node = make()
-    claims = [lambda i=i: nodes.claim(node.uuid, f'{i:032x}', None, 0) for i in range(20)]
+    claims = [lambda i=i: owners.claim(node.uuid, f'{i:032x}', None, 0) for i in range(20)]
     results = gather(claims)
     assert sorted(results, key=str) == [1] + [None] * 19
     assert nodes.get_by_uuid(node.uuid).owner == f'{results.index(1):032x}'

@@ -14,6 +14,7 @@ from obmd.common import rpc
 from obmd.conductor import routing
 from obmd.conductor import shadow
 from obmd.db import nodes
+from obmd.db import owners
 from obmd.drivers import registry
 from tests.unit.api.conftest import error
 from tests.unit.api.conftest import offer
@@ -479,7 +480,7 @@ class TestANodeThatMoves:
     def test_is_called_at_its_new_owner_when_the_old_one_has_gone_since(self, api, node):
         def moves(found, *args):
             if found.owner is None:
-                nodes.claim(found.uuid, 'new', None, found.owner_epoch)
+                owners.claim(found.uuid, 'new', None, found.owner_epoch)
                 raise routing.OwnerGone('gone', 'n1', 7)
             return 'off'
 

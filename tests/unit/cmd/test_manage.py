@@ -9,6 +9,7 @@ from obmd.common import secrets
 from obmd.db import conductors
 from obmd.db import engine
 from obmd.db import nodes
+from obmd.db import owners
 from obmd.db import schema
 
 
@@ -146,7 +147,7 @@ def test_nodes_are_listed_and_shown_without_secrets(fleet):
 
 def test_what_holds_a_node_is_shown(fleet):
     uuid = nodes.get('n1').uuid
-    epoch = nodes.claim(uuid, 'a' * 32, None, 0)
+    epoch = owners.claim(uuid, 'a' * 32, None, 0)
     caller = 'the admin from 192.0.2.7 (request req-1)'
     nodes.set_lock(uuid, 'a' * 32, epoch, 'power cycle', caller, 1795176190.0)
     shown = json.loads(fleet('node', 'show', 'n1', '-f', 'json')[1])
@@ -169,7 +170,7 @@ def test_refused_credentials_may_be_tried_again(fleet):
 
 def test_conductors_are_listed_with_their_nodes(fleet):
     conductors.register(conductors.Conductor('a' * 32, 'host1', 'rack1', ('ipmi',), 'http://h1'))
-    nodes.claim(nodes.get('n1').uuid, 'a' * 32, None, 0)
+    owners.claim(nodes.get('n1').uuid, 'a' * 32, None, 0)
     (row,) = json.loads(fleet('conductor', 'list', '-f', 'json')[1])
     assert (row['Host'], row['Group'], row['State'], row['Nodes']) == (
         'host1',
@@ -193,7 +194,7 @@ def test_nodes_that_no_conductor_can_own_are_listed_with_the_reason(fleet):
     assert group in problems()[0] and driver in problems()[0]
     conductors.register(conductors.Conductor('a' * 32, 'host1', group, (driver,), 'http://h1'))
     assert problems() == ['', '', '']
-    nodes.claim(nodes.get('n1').uuid, 'a' * 32, None, 0)
+    owners.claim(nodes.get('n1').uuid, 'a' * 32, None, 0)
     conductors.mark_dead('a' * 32)
     assert all(problem.startswith('no live conductor of') for problem in problems())
 

@@ -12,6 +12,7 @@ from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import engine
 from obmd.db import nodes
+from obmd.db import owners
 
 HOSTILE = ['x', '', ' ', "c1' OR '1'='1", 'c1\x00', 'C1', 'c1 ', 'ä' * 300, '\udcff', '\x1b[2J']
 
@@ -57,7 +58,7 @@ def conductor(name, group='rack1', **values):
 def own(incarnation, *names):
     for name in names:
         node = nodes.get(name)
-        nodes.claim(node.uuid, incarnation, node.owner, node.owner_epoch)
+        owners.claim(node.uuid, incarnation, node.owner, node.owner_epoch)
 
 
 def beating(incarnation):

@@ -16,6 +16,7 @@ from obmd.conductor import power
 from obmd.conductor import revocation
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.db import owners
 from tests.unit.conductor import fakes
 
 
@@ -173,15 +174,15 @@ def test_a_viewer_who_comes_while_it_moves_asks_the_next_owner(rig, live):
 
 
 def test_a_release_that_fails_leaves_the_node_here_to_be_served_anew(rig, live, monkeypatch):
-    release = nodes.release
+    release = owners.release
 
     def down(*_args):
         raise fakes.DOWN
 
-    monkeypatch.setattr(nodes, 'release', down)
+    monkeypatch.setattr(owners, 'release', down)
     assert rig.give() is False
     assert rig.told == []
-    monkeypatch.setattr(nodes, 'release', release)
+    monkeypatch.setattr(owners, 'release', release)
     (anew,) = rig.holdings.claim_due('', ('fake',), set())
     assert anew is not live
     assert anew.read_power(Deadline(5)) == 'on'
@@ -190,13 +191,13 @@ def test_a_release_that_fails_leaves_the_node_here_to_be_served_anew(rig, live, 
 
 
 def test_a_release_whose_answer_was_lost_is_not_served_anew(rig, live, monkeypatch):
-    release = nodes.release
+    release = owners.release
 
     def lose_the_answer(*args):
         release(*args)
         raise fakes.DOWN
 
-    monkeypatch.setattr(nodes, 'release', lose_the_answer)
+    monkeypatch.setattr(owners, 'release', lose_the_answer)
     rig.give()
     rig.holdings.rings = rings('b')
     assert rig.holdings.claim_due('', ('fake',), set()) == []
@@ -205,7 +206,7 @@ def test_a_release_whose_answer_was_lost_is_not_served_anew(rig, live, monkeypat
 
 def test_one_whose_row_has_another_owner_already_is_dropped_and_nobody_told(rig, live):
     row = nodes.get('n1')
-    nodes.claim(row.uuid, 'c', 'a', row.owner_epoch)
+    owners.claim(row.uuid, 'c', 'a', row.owner_epoch)
     rig.give()
     assert nodes.get('n1').owner == 'c'
     assert rig.told == []
@@ -272,7 +273,7 @@ def test_the_next_node_moves_when_the_next_owner_has_this_one(rig, register, mon
 
     def tell(incarnation, uuid):
         unowned.append(sum(row.owner is None for _id, row in nodes.page(0, 10)))
-        claimed.append(nodes.claim(uuid, incarnation, None, nodes.get_by_uuid(uuid).owner_epoch))
+        claimed.append(owners.claim(uuid, incarnation, None, nodes.get_by_uuid(uuid).owner_epoch))
 
     rig.handover._tell = tell
     assert rig.give()
@@ -289,7 +290,7 @@ def test_one_whose_console_was_open_is_waited_for_until_it_is_open_again(
     giving = in_thread(rig.give)
     while not rig.told:
         threading.Event().wait(0.002)
-    epoch = nodes.claim(live.uuid, 'b', None, nodes.get('n1').owner_epoch)
+    epoch = owners.claim(live.uuid, 'b', None, nodes.get('n1').owner_epoch)
     threading.Event().wait(0.05)
     assert giving.running
     nodes.set_sol_holder(live.uuid, 'b', epoch, 'b 10.0.0.1:1')

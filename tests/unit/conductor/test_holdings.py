@@ -9,6 +9,7 @@ from obmd.conductor import holdings
 from obmd.conductor import ownership
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.db import owners
 from tests.unit.conductor import fakes
 
 
@@ -54,7 +55,7 @@ def test_an_unowned_node_is_claimed_when_it_is_asked_for(mine, register):
 
 def test_a_node_of_another_is_not_taken(mine, register):
     row = register('n1')
-    nodes.claim(row.uuid, 'other', None, 0)
+    owners.claim(row.uuid, 'other', None, 0)
     with pytest.raises(errors.NotOwner) as refused:
         mine.find(row.uuid)
     assert refused.value.node == 'n1'
@@ -78,7 +79,7 @@ def test_once_closed_it_claims_nothing(mine, register):
 
 def test_a_claim_on_a_row_that_has_changed_takes_nothing(mine, register):
     row = register('n1')
-    nodes.claim(row.uuid, 'other', None, 0)
+    owners.claim(row.uuid, 'other', None, 0)
     assert mine.claim(row) is None
     assert nodes.get('n1').owner == 'other'
 
@@ -125,8 +126,8 @@ def test_what_is_claimed_is_settled_once(make_holdings, register):
 def test_due_is_what_nobody_or_a_dead_one_owns_and_the_ring_gives_to_us(mine, register):
     rows = {name: register(name) for name in ('free', 'dead', 'live')}
     register('elsewhere', group='rack2')
-    nodes.claim(rows['dead'].uuid, 'dead', None, 0)
-    nodes.claim(rows['live'].uuid, 'living', None, 0)
+    owners.claim(rows['dead'].uuid, 'dead', None, 0)
+    owners.claim(rows['live'].uuid, 'living', None, 0)
     assert sorted(live.name for live in due(mine, ['dead'])) == ['dead', 'free']
     assert nodes.get('dead').owner_epoch == 2
     assert nodes.get('live').owner == 'living'
@@ -191,7 +192,7 @@ def test_why_a_node_cannot_be_served_is_told_with_its_name(mine, register):
 def test_a_database_that_fails_stops_the_claiming_until_the_next_look(mine, register, monkeypatch):
     register('n1')
     register('n2')
-    original = nodes.claim_all
+    original = owners.claim_all
     calls = []
 
     def claim(*args):
@@ -200,7 +201,7 @@ def test_a_database_that_fails_stops_the_claiming_until_the_next_look(mine, regi
             raise fakes.DOWN
         return original(*args)
 
-    monkeypatch.setattr(nodes, 'claim_all', claim)
+    monkeypatch.setattr(owners, 'claim_all', claim)
     with pytest.raises(errors.Unavailable):
         due(mine)
     due(mine)
@@ -209,31 +210,31 @@ def test_a_database_that_fails_stops_the_claiming_until_the_next_look(mine, regi
 
 def test_a_claim_whose_answer_was_lost_is_served_at_the_next_look(mine, register, monkeypatch):
     register('n1')
-    original = nodes.claim_all
+    original = owners.claim_all
 
     def lose_the_answer(*args):
         original(*args)
         raise fakes.DOWN
 
-    monkeypatch.setattr(nodes, 'claim_all', lose_the_answer)
+    monkeypatch.setattr(owners, 'claim_all', lose_the_answer)
     with pytest.raises(errors.Unavailable):
         due(mine)
     assert nodes.get('n1').owner == 'me'
     assert len(mine) == 0
-    monkeypatch.setattr(nodes, 'claim_all', original)
+    monkeypatch.setattr(owners, 'claim_all', original)
     assert [live.name for live in due(mine)] == ['n1']
     assert mine.get(nodes.get('n1').uuid).epoch == 1
 
 
 def test_what_was_changed_while_it_was_claimed_is_served_as_it_is_now(mine, register, monkeypatch):
     row, other = register('n1'), register('other', sealed_for='n1')
-    original = nodes.claim_all
+    original = owners.claim_all
 
     def change_and_claim(*args):
         assert nodes.reseal(row.uuid, row.sealed_info, other.sealed_info, other.key_id)
         return original(*args)
 
-    monkeypatch.setattr(nodes, 'claim_all', change_and_claim)
+    monkeypatch.setattr(owners, 'claim_all', change_and_claim)
     assert 'n1' not in [live.name for live in due(mine)]
     assert mine.get(row.uuid) is None
 
@@ -241,13 +242,13 @@ def test_what_was_changed_while_it_was_claimed_is_served_as_it_is_now(mine, regi
 def test_many_are_claimed_in_few_transactions(mine, register, monkeypatch):
     for number in range(120):
         register(f'n{number}')
-    original, batches = nodes.claim_all, []
+    original, batches = owners.claim_all, []
 
     def claim_all(uuids, *args):
         batches.append(len(uuids))
         return original(uuids, *args)
 
-    monkeypatch.setattr(nodes, 'claim_all', claim_all)
+    monkeypatch.setattr(owners, 'claim_all', claim_all)
     assert len(due(mine)) == 120
     assert batches == [50, 50, 20]
 

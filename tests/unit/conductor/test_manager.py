@@ -18,6 +18,7 @@ from obmd.conductor import rpcapi
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.db import owners
 from obmd.drivers import base
 from obmd.streams import tickets
 from tests.unit.conductor import fakes
@@ -500,7 +501,7 @@ def test_a_sweep_is_offered_as_a_ticket_and_asks_nothing_before_it_is_redeemed(r
 
 def test_a_sweep_tells_of_nodes_that_are_anothers(rig, row, register):
     other = register('n2')
-    nodes.claim(other.uuid, 'other', None, 0)
+    owners.claim(other.uuid, 'other', None, 0)
     stream, _ = rig.tickets.redeem(sweep(rig, row, other)['ticket'])
     text = b''.join(stream)
     assert b'"n2", "error": {"kind": "not_owner"' in text
@@ -536,8 +537,8 @@ def test_the_client_calls_the_owner_with_its_epoch(rig, row):
     assert rig.api.power_status(owned, Deadline(5)) == 'off'
     with pytest.raises(errors.BmcSilent):
         rig.api.power_status(owned, Deadline(0))
-    nodes.release(owned.uuid, 'me', 1)
-    nodes.claim(owned.uuid, 'me', None, 1)
+    owners.release(owned.uuid, 'me', 1)
+    owners.claim(owned.uuid, 'me', None, 1)
     with pytest.raises(errors.NotOwner):
         rig.api.set_power(nodes.get('n1'), 'on', Deadline(5))
 

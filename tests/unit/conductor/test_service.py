@@ -12,6 +12,7 @@ from obmd.conductor import service
 from obmd.conf import CONF
 from obmd.db import conductors
 from obmd.db import nodes
+from obmd.db import owners
 from obmd.drivers import gate
 
 
@@ -83,9 +84,9 @@ def test_a_start_registers_claims_and_answers_and_a_stop_gives_all_back(make, re
 
 def test_a_start_serves_before_all_is_claimed(make, register, monkeypatch, spawned):
     register('n1')
-    go, claimable = threading.Event(), nodes.claimable
+    go, claimable = threading.Event(), owners.claimable
     monkeypatch.setattr(service, 'FIRST_LOOK', 0.01)
-    monkeypatch.setattr(nodes, 'claimable', lambda *args: go.wait(10) and claimable(*args))
+    monkeypatch.setattr(owners, 'claimable', lambda *args: go.wait(10) and claimable(*args))
     conductor = make()
     conductor.start()
     assert nodes.get('n1').owner is None
@@ -134,14 +135,14 @@ def test_what_its_dead_predecessor_owned_is_claimed_at_once(make, register):
 def test_what_another_owns_is_left_alone(make, register):
     row = register('n1')
     other('other')
-    nodes.claim(row.uuid, 'other', None, 0)
+    owners.claim(row.uuid, 'other', None, 0)
     make().start()
     assert nodes.get('n1').owner == 'other'
 
 
 def test_what_an_owner_without_a_row_had_is_claimed(make, register):
     row = register('n1')
-    nodes.claim(row.uuid, 'gone', None, 0)
+    owners.claim(row.uuid, 'gone', None, 0)
     conductor = make()
     conductor.start()
     assert nodes.get('n1').owner == conductor.row.incarnation
@@ -155,22 +156,22 @@ def test_one_that_starts_at_the_same_time_is_not_taken_for_gone(make, register, 
     def start_the_other_first():
         if 'other' not in {one.incarnation for one in original()}:
             other('other')
-            nodes.claim(row.uuid, 'other', None, 0)
+            owners.claim(row.uuid, 'other', None, 0)
         return original()
 
-    original_owners = nodes.owners
+    original_owners = owners.incarnations
 
-    def owners():
+    def look():
         found = original_owners()
         start_the_other_first()
         return found
 
     conductor = make()
-    monkeypatch.setattr(nodes, 'owners', owners)
+    monkeypatch.setattr(owners, 'incarnations', look)
     monkeypatch.setattr(conductors, 'all', original)
     conductor._remember_forgotten()
     assert conductor._forgotten == set()
-    monkeypatch.setattr(nodes, 'owners', original_owners)
+    monkeypatch.setattr(owners, 'incarnations', original_owners)
     monkeypatch.setattr(conductors, 'all', start_the_other_first)
     conductor._remember_forgotten()
     assert conductor._forgotten == set()
@@ -179,7 +180,7 @@ def test_one_that_starts_at_the_same_time_is_not_taken_for_gone(make, register, 
 def test_others_are_buried_only_by_who_has_renewed_for_a_time_to_live(make, register, monkeypatch):
     row = register('n1')
     other('other')
-    nodes.claim(row.uuid, 'other', None, 0)
+    owners.claim(row.uuid, 'other', None, 0)
     conductor = make()
     conductor.start()
     alive = [one for one in conductors.all() if one.incarnation == conductor.row.incarnation]
@@ -198,7 +199,7 @@ def test_others_are_buried_only_by_who_has_renewed_for_a_time_to_live(make, regi
 def test_one_whose_beat_moved_after_all_is_not_buried(make, register, monkeypatch):
     row = register('n1')
     other('other')
-    nodes.claim(row.uuid, 'other', None, 0)
+    owners.claim(row.uuid, 'other', None, 0)
     conductor = make()
     conductor.start()
     alive = [one for one in conductors.all() if one.incarnation == conductor.row.incarnation]
@@ -234,7 +235,7 @@ def test_a_look_while_it_stops_claims_nothing(make, register):
 
 def test_deferred_work_of_the_owner_before_is_carried_on(make, register, monkeypatch, spawned):
     row = register('n1')
-    nodes.claim(row.uuid, 'before', None, 0)
+    owners.claim(row.uuid, 'before', None, 0)
     nodes.set_target(row.uuid, 'before', 1, 'on', 10.0**10, 'soft power cycle', 'call-1')
     carried = []
     monkeypatch.setattr(
@@ -264,7 +265,7 @@ def test_a_database_that_is_down_at_the_end_holds_nobody(make, register, monkeyp
     def down(*_args):
         raise errors.Unavailable('the database does not answer')
 
-    monkeypatch.setattr(nodes, 'release_all', down)
+    monkeypatch.setattr(owners, 'release_all', down)
     conductor.stop()
 
 
@@ -296,7 +297,7 @@ def test_a_row_of_the_same_host_from_elsewhere_is_watched_before_it_is_taken_for
 ):
     row = register('n1')
     other('twin', host='host-1', home='another home')
-    nodes.claim(row.uuid, 'twin', None, 0)
+    owners.claim(row.uuid, 'twin', None, 0)
     now, beats = [0.0], iter(range(1, 1000))
     defaults = service.neighbours.Neighbours.__init__
 

@@ -7,6 +7,7 @@ import pytest
 
 from obmd.common import errors
 from obmd.db import nodes
+from obmd.db import owners
 
 INC = 'a' * 32
 OTHER = 'b' * 32
@@ -131,19 +132,19 @@ def test_token_ids_tell_no_token_from_no_node(monkeypatch):
 
 def test_what_the_owner_records_needs_its_epoch():
     node = make()
-    epoch = nodes.claim(node.uuid, INC, None, 0)
+    epoch = owners.claim(node.uuid, INC, None, 0)
     assert nodes.set_sol_holder(node.uuid, INC, epoch, f'{INC} 10.0.0.2:40000')
     assert not nodes.set_sol_holder(node.uuid, INC, epoch - 1, 'foreign')
     assert not nodes.set_sol_holder(node.uuid, OTHER, epoch, 'foreign')
     assert nodes.get('n1').sol_holder == f'{INC} 10.0.0.2:40000'
-    assert nodes.release(node.uuid, INC, epoch)
+    assert owners.release(node.uuid, INC, epoch)
     assert not nodes.set_sol_holder(node.uuid, INC, epoch, 'foreign')
     assert nodes.get('n1').sol_holder == f'{INC} 10.0.0.2:40000'
 
 
 def test_deferred_work_is_kept_until_it_is_done_or_given_up():
     node = make()
-    epoch = nodes.claim(node.uuid, INC, None, 0)
+    epoch = owners.claim(node.uuid, INC, None, 0)
     assert nodes.set_target(node.uuid, INC, epoch, 'on', 5000.5, 'soft power cycle', 'call')
     kept = nodes.get('n1')
     assert (kept.target_power_state, kept.target_until) == ('on', 5000.5)
@@ -203,36 +204,36 @@ def test_claimable_is_what_nobody_or_a_dead_conductor_owns():
         make('other group', 'rack1'),
         make('other driver', driver='ipmi'),
     )
-    nodes.claim(live.uuid, INC, None, 0)
-    nodes.claim(dead.uuid, OTHER, None, 0)
+    owners.claim(live.uuid, INC, None, 0)
+    owners.claim(dead.uuid, OTHER, None, 0)
 
     def names(*arguments, **kwargs):
-        return [node.name for node in nodes.claimable('', ['mock'], *arguments, **kwargs)]
+        return [node.name for node in owners.claimable('', ['mock'], *arguments, **kwargs)]
 
     assert names([OTHER], 10) == ['free', 'dead']
     assert names([], 10) == ['free']
     assert names([OTHER], 1) == ['free']
     assert names([OTHER], 1, after_id=free.id) == ['dead']
-    assert nodes.claimable('', [], [OTHER], 10) == []
+    assert owners.claimable('', [], [OTHER], 10) == []
 
 
 def test_owners_are_those_of_some_node():
     make('free')
-    nodes.claim(make('n1').uuid, INC, None, 0)
-    nodes.claim(make('n2').uuid, INC, None, 0)
-    assert nodes.owners() == {INC}
-    assert nodes.owns_any(INC)
-    assert not nodes.owns_any(OTHER)
+    owners.claim(make('n1').uuid, INC, None, 0)
+    owners.claim(make('n2').uuid, INC, None, 0)
+    assert owners.incarnations() == {INC}
+    assert owners.owns_any(INC)
+    assert not owners.owns_any(OTHER)
 
 
 def test_releasing_all_leaves_others_alone():
     for number in range(3):
-        nodes.claim(make(f'n{number}').uuid, INC, None, 0)
+        owners.claim(make(f'n{number}').uuid, INC, None, 0)
     other = make('other')
-    nodes.claim(other.uuid, OTHER, None, 0)
-    assert nodes.release_all(INC) == 3
-    assert nodes.owned_by(INC) == []
-    assert [node.name for node in nodes.owned_by(OTHER)] == ['other']
+    owners.claim(other.uuid, OTHER, None, 0)
+    assert owners.release_all(INC) == 3
+    assert owners.owned_by(INC) == []
+    assert [node.name for node in owners.owned_by(OTHER)] == ['other']
     assert [node.owner_epoch for _, node in nodes.page(0, 10)] == [1, 1, 1, 1]
 
 

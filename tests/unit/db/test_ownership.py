@@ -6,6 +6,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from obmd.db import nodes
+from obmd.db import owners
 
 CONDUCTORS = ['a' * 32, 'b' * 32, 'c' * 32]
 
@@ -38,25 +39,25 @@ def test_there_is_one_owner_at_most_and_its_lock_ends_with_its_epoch(database, s
             row = nodes.get_by_uuid(node.uuid)
             seen[who] = (row.owner, row.owner_epoch)
         elif step == 'claim':
-            new = nodes.claim(node.uuid, mine, *seen[who])
+            new = owners.claim(node.uuid, mine, *seen[who])
             assert (new is not None) == (seen[who] == (owner, epoch))
             if new is not None:
                 assert new > epoch
                 owner, epoch, lock = mine, new, None
                 believes[who] = new
         elif step == 'claim_all':
-            ours = nodes.claim_all([node.uuid], mine, seen[who][0])
+            ours = owners.claim_all([node.uuid], mine, seen[who][0])
             assert [row.owner for row in ours] == [mine] * (owner in (mine, seen[who][0]))
             if owner == seen[who][0]:
                 assert ours[0].owner_epoch == epoch + 1
                 owner, epoch, lock = mine, epoch + 1, None
                 believes[who] = epoch
         elif step == 'release':
-            released = nodes.release(node.uuid, mine, believes.get(who, 0))
+            released = owners.release(node.uuid, mine, believes.get(who, 0))
             assert released == (owner == mine and epoch == believes.get(who))
             owner, lock = (None, None) if released else (owner, lock)
         elif step == 'release_all':
-            assert nodes.release_all(mine) == (owner == mine)
+            assert owners.release_all(mine) == (owner == mine)
             owner, lock = (None, None) if owner == mine else (owner, lock)
         else:
             told = ('power on', f'caller {who}', 7.0) if step == 'lock' else ()
@@ -72,24 +73,24 @@ def test_there_is_one_owner_at_most_and_its_lock_ends_with_its_epoch(database, s
 
 def test_a_claim_that_was_seen_too_early_fails(database):
     node = make()
-    first = nodes.claim(node.uuid, CONDUCTORS[0], None, 0)
-    assert nodes.claim(node.uuid, CONDUCTORS[1], None, 0) is None
-    second = nodes.claim(node.uuid, CONDUCTORS[1], CONDUCTORS[0], first)
+    first = owners.claim(node.uuid, CONDUCTORS[0], None, 0)
+    assert owners.claim(node.uuid, CONDUCTORS[1], None, 0) is None
+    second = owners.claim(node.uuid, CONDUCTORS[1], CONDUCTORS[0], first)
     assert second == first + 1
-    assert not nodes.release(node.uuid, CONDUCTORS[0], first)
+    assert not owners.release(node.uuid, CONDUCTORS[0], first)
     assert nodes.get_by_uuid(node.uuid).owner == CONDUCTORS[1]
 
 
 def test_an_owner_that_comes_back_needs_a_new_epoch(database):
     node = make()
-    epoch = nodes.claim(node.uuid, CONDUCTORS[0], None, 0)
-    assert nodes.release(node.uuid, CONDUCTORS[0], epoch)
-    assert nodes.claim(node.uuid, CONDUCTORS[0], None, 0) is None
-    assert nodes.claim(node.uuid, CONDUCTORS[0], None, epoch) == epoch + 1
+    epoch = owners.claim(node.uuid, CONDUCTORS[0], None, 0)
+    assert owners.release(node.uuid, CONDUCTORS[0], epoch)
+    assert owners.claim(node.uuid, CONDUCTORS[0], None, 0) is None
+    assert owners.claim(node.uuid, CONDUCTORS[0], None, epoch) == epoch + 1
 
 
 def test_a_node_that_is_gone_can_be_neither_claimed_nor_released(database):
     node = make()
     nodes.delete(node.name)
-    assert nodes.claim(node.uuid, CONDUCTORS[0], None, 0) is None
-    assert not nodes.release(node.uuid, CONDUCTORS[0], 0)
+    assert owners.claim(node.uuid, CONDUCTORS[0], None, 0) is None
+    assert not owners.release(node.uuid, CONDUCTORS[0], 0)
