@@ -103,8 +103,7 @@ def prepare(engine):
     else:
         sa.event.listen(engine, 'do_connect', _mysql_connect)
         sa.event.listen(engine, 'connect', _mysql_connected)
-    # before oslo.db's own listener, which makes errors of its own
-    sa.event.listen(engine, 'handle_error', _read_only_is_lost, insert=True)
+    engine.dialect.is_disconnect = _or_only_reads(engine.dialect.is_disconnect)
 
 
 def be_patient(connection):
@@ -118,12 +117,18 @@ def be_patient(connection):
         connection.execute(sa.text(_mysql_limits(driver, 0, 3600)))
 
 
-def _read_only_is_lost(context):
-    """A server that only reads is a former primary: connect again, maybe to the new one."""
-    cause = context.original_exception
-    number = cause.args[0] if cause.args else None
-    if getattr(cause, 'pgcode', None) == _POSTGRESQL_READ_ONLY or number in _MYSQL_READ_ONLY:
-        context.is_disconnect = True
+def _or_only_reads(is_disconnect):
+    """A server that only reads is a former primary: its connections are as good as lost, the next
+    ones may lead to the new primary."""
+
+    def check(error, connection, cursor):
+        number = error.args[0] if error.args else None
+        only_reads = (
+            getattr(error, 'pgcode', None) == _POSTGRESQL_READ_ONLY or number in _MYSQL_READ_ONLY
+        )
+        return only_reads or is_disconnect(error, connection, cursor)
+
+    return check
 
 
 # -- SQLite -----------------------------------------------------------------------------------

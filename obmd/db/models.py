@@ -93,7 +93,7 @@ class Conductor(Base):
     __tablename__ = 'conductors'
 
     incarnation = sa.Column(sa.String(32), primary_key=True)
-    host = sa.Column(sa.String(255), nullable=False)
+    host = sa.Column(Exact, nullable=False)
     conductor_group = sa.Column(Exact, nullable=False, default='')
     drivers = sa.Column(sa.JSON, nullable=False)
     callback_url = sa.Column(sa.String(255), nullable=False)

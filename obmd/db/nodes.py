@@ -102,8 +102,8 @@ def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, cl
     """
     if not storable(name):
         raise errors.InvalidInput('a node name has 1 to 255 characters, none of them NUL')
-    if '\0' in address:
-        raise errors.InvalidInput('an address has no NUL')
+    if address != _text(address):
+        raise errors.InvalidInput('an address is text without NUL')
     now = clock()
     values = {
         'uuid': uuid,

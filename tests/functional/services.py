@@ -192,6 +192,15 @@ class Service:
         os.chmod(path, 0o644)
         return path
 
+    def _own(self, path):
+        """Copy a file for the server's eyes only.  :returns: str, where it is."""
+        made = shutil.copy(path, self.folder)
+        os.chmod(made, 0o600)
+        if os.geteuid() == 0:
+            account = pwd.getpwnam(self.user)
+            os.chown(made, account.pw_uid, account.pw_gid)
+        return made
+
     def _wait_until(self, answers):
         until = time.monotonic() + START_TIMEOUT
         while not answers():
@@ -203,10 +212,20 @@ class Service:
 
 
 class PostgreSQL(Service):
-    """PostgreSQL with an empty database ``obmd``."""
+    """PostgreSQL with an empty database ``obmd``.
+
+    :param tls: (str, str), files with certificate and key, or None.
+    """
 
     user = 'postgres'
     stop_signal = signal.SIGINT  # its "fast" shutdown
+
+    def __init__(self, tls=None):
+        super().__init__()
+        self._options = []
+        if tls:
+            certificate, key = map(self._own, tls)
+            self._options = ['ssl=on', f'ssl_cert_file={certificate}', f'ssl_key_file={key}']
 
     @classmethod
     def missing(cls):
@@ -247,6 +266,12 @@ class PostgreSQL(Service):
             )
         )
 
+    def only_read(self, on):
+        """As one that is no longer the primary."""
+        self.query(f'ALTER SYSTEM SET default_transaction_read_only = {on}')
+        self.query('SELECT pg_reload_conf()')
+        time.sleep(0.2)
+
     def dump(self, database):
         """:returns: str, everything in it."""
         command = [self._program('pg_dump'), *self._where(), database]
@@ -263,6 +288,7 @@ class PostgreSQL(Service):
             *(self._program('postgres'), '-D', data, '-p', str(self.port)),
             *('-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='),
             *('-c', 'fsync=off', '-c', 'shared_buffers=16MB', '-c', 'max_connections=200'),
+            *(part for option in self._options for part in ('-c', option)),
         )
         self._wait_until(self._answers)
         if not self.query("SELECT 1 FROM pg_database WHERE datname = 'obmd'", 'postgres'):
@@ -280,9 +306,9 @@ class PostgreSQL(Service):
 
 
 class MariaDB(Service):
-    """MariaDB with an empty database ``obmd``.
+    """MariaDB with an empty database ``obmd``, whose user has the rights that obmd needs.
 
-    :param options: str, more of mariadbd's options.
+    :param tls: (str, str), files with certificate and key: then nothing is done without.
     """
 
     user = 'mysql'
@@ -290,13 +316,17 @@ class MariaDB(Service):
     _FIRST = """\
 FLUSH PRIVILEGES;
 CREATE USER obmd@'127.0.0.1' IDENTIFIED BY 'unused';
-GRANT ALL ON *.* TO obmd@'127.0.0.1';
+GRANT ALL ON `%`.* TO obmd@'127.0.0.1';
 CREATE DATABASE obmd;
 """
 
-    def __init__(self, *options):
+    def __init__(self, tls=None):
         super().__init__()
-        self._options = options
+        self._options = []
+        if tls:
+            certificate, key = map(self._own, tls)
+            self._options = [f'--ssl-cert={certificate}', f'--ssl-key={key}']
+            self._options.append('--require-secure-transport=ON')
 
     @classmethod
     def missing(cls):
@@ -315,6 +345,10 @@ CREATE DATABASE obmd;
         text = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'SELECT sleep%'"
         return int(self.query(text))
 
+    def only_read(self, on):
+        """As one that is no longer the primary."""
+        self.query(f'SET GLOBAL read_only = {int(on)}')
+
     def new_database(self, name):
         """Make another empty database.  :returns: str, its URL."""
         self.query(f'CREATE DATABASE `{name}`')
@@ -322,7 +356,8 @@ CREATE DATABASE obmd;
 
     def query(self, text, database='obmd'):
         """:returns: str, what the command line client prints for ``text``."""
-        command = ['mariadb', *self._where(), '-BNe', text, database]
+        command = ['mariadb', *self._where(), '--default-character-set=utf8mb4']
+        command += ['-BNe', text, database]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def dump(self, database):
@@ -342,7 +377,7 @@ CREATE DATABASE obmd;
             )
         self._process = self._spawn(
             *(self._SERVER, '--no-defaults', f'--datadir={data}', f'--port={self.port}'),
-            *('--bind-address=127.0.0.1', f'--socket={self.folder}/socket', '--skip-name-resolve'),
+            *('--bind-address=127.0.0.1', f'--socket={self._socket}', '--skip-name-resolve'),
             # a commit survives a kill of the server, though not of the machine
             *('--innodb-flush-log-at-trx-commit=2', '--innodb-log-file-size=8M'),
             *('--innodb-buffer-pool-size=16M', '--max-connections=200'),
@@ -351,14 +386,15 @@ CREATE DATABASE obmd;
         )
         self._wait_until(self._answers)
 
+    @property
+    def _socket(self):
+        return os.path.join(self.folder, 'socket')
+
     def _where(self):
-        return (
-            *('--no-defaults', '-h127.0.0.1', f'-P{self.port}'),
-            *('-uobmd', '-punused', '--default-character-set=utf8mb4'),
-        )
+        return '--no-defaults', f'--socket={self._socket}', '-uroot'
 
     def _answers(self):
-        command = ['mariadb-admin', *self._where()[:-1], 'ping']
+        command = ['mariadb-admin', *self._where(), 'ping']
         return subprocess.run(command, capture_output=True).returncode == 0
 
 

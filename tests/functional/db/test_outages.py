@@ -27,6 +27,12 @@ def sleep_in_the_database(seconds):
         session.execute(sa.select(getattr(sa.func, SLEEP[session.dialect.name])(seconds)))
 
 
+def session_id():
+    asked = {'postgresql': 'SELECT pg_backend_pid()', 'mysql': 'SELECT connection_id()'}
+    with engine.reader() as session:
+        return session.execute(sa.text(asked[session.dialect.name])).scalar()
+
+
 def gather(functions):
     """Run each in a green thread.  :returns: list of results, an error being one."""
 
@@ -122,6 +128,22 @@ def test_an_outage_does_not_stop_other_green_threads(own_server):
     own_server.resume()
     ticking.kill()
     assert max(gaps) < 0.3
+
+
+def test_a_server_that_only_reads_is_left_for_the_new_primary(own_server):
+    node = make('n1')
+    own_server.only_read(True)
+    try:
+        before = session_id()
+        with pytest.raises(errors.Unavailable):
+            nodes.set_token('n1', 'h', 'i')
+        with pytest.raises(errors.Unavailable):
+            nodes.claim(node.uuid, 'i' * 32, None, 0)
+        assert session_id() != before
+        assert nodes.get('n1') == node
+    finally:
+        own_server.only_read(False)
+    assert nodes.set_token('n1', 'h', 'i').token_id == 'i'
 
 
 @pytest.mark.parametrize('kind', ['postgresql', 'mariadb'])

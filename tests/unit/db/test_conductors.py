@@ -1,4 +1,4 @@
-"""What ``obmd.db.conductors`` promises; also run on a real PostgreSQL."""
+"""What ``obmd.db.conductors`` promises; also run on real servers (tests/functional/db)."""
 
 import dataclasses
 
@@ -39,6 +39,30 @@ def test_a_beat_moves_only_its_own_row():
     conductors.register(TWO)
     assert conductors.beat(ONE.incarnation, 7)
     assert [one.beat for one in conductors.all()] == [0, 7]
+
+
+def test_a_beat_that_was_seen_already_still_finds_its_row():
+    conductors.register(ONE)
+    for _ in range(2):
+        assert conductors.beat(ONE.incarnation, 7)
+        assert conductors.set_state(ONE.incarnation, conductors.LIVE)
+
+
+def test_a_row_keeps_what_it_was_given():
+    one = dataclasses.replace(
+        ONE,
+        host='höst 😀',
+        drivers=('ipmi', '😀', '"', "'", '\\', '%s'),
+        key_ids=('',),
+        callback_url='',
+        beat=2**62,
+        started_at=1763644140.1234567,
+        drained=True,
+    )
+    conductors.register(one)
+    (kept,) = conductors.all()
+    assert kept == one
+    assert kept.drained is True
 
 
 def test_a_dead_one_cannot_beat_again():

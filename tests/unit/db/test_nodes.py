@@ -1,4 +1,4 @@
-"""What ``obmd.db.nodes`` promises; also run on a real PostgreSQL (tests/functional/db)."""
+"""What ``obmd.db.nodes`` promises; also run on real servers (tests/functional/db)."""
 
 import dataclasses
 import uuid
@@ -76,6 +76,12 @@ def test_a_name_that_cannot_be_stored_is_the_callers_mistake(name):
 def test_an_address_with_nul_is_the_callers_mistake():
     with pytest.raises(errors.InvalidInput):
         make(address='10.0.0.1\0')
+
+
+@pytest.mark.parametrize('address', ['\ud800', '\udc80'])
+def test_an_address_that_is_no_text_is_the_callers_mistake(address):
+    with pytest.raises(errors.InvalidInput):
+        make(address=address)
 
 
 def test_a_deleted_node_is_returned_once():
@@ -194,6 +200,52 @@ def test_groups_are_counted():
     for number, group in enumerate(['', '', 'rack1']):
         make(f'n{number}', group)
     assert nodes.groups() == {'': 2, 'rack1': 1}
+
+
+GROUPS = ['rack1', 'Rack1', 'rack1 ', 'räck1', '', ' ', '😀' * 255]
+
+
+def test_groups_are_told_apart_by_their_bytes():
+    for number, group in enumerate(GROUPS):
+        make(f'n{number}', group)
+    assert nodes.groups() == dict.fromkeys(GROUPS, 1)
+    for number, group in enumerate(GROUPS):
+        assert [one.name for one in nodes.claimable(group, ['mock'], [], 10)] == [f'n{number}']
+
+
+@pytest.mark.parametrize('moment', [1763644140.1234567, 1e-300, 0.1 + 0.2, -1.0, 0.0])
+def test_times_come_back_to_the_last_bit(moment):
+    node = make(clock=lambda: moment)
+    assert nodes.get('n1').created_at == node.created_at == moment
+    assert nodes.set_token('n1', 'h', 'i', clock=lambda: moment).token_issued_at == moment
+
+
+def test_what_is_sealed_may_be_as_long_as_a_request():
+    sealed = 's' * (2 * 65536)
+    node = nodes.create('n1', 'mock', 'a' * 70000, sealed, 'key', '', str(uuid.uuid4()))
+    assert nodes.get('n1') == node
+    assert (node.sealed_info, len(node.address)) == (sealed, 70000)
+
+
+def test_a_write_that_changes_nothing_still_tells_whose_the_node_is():
+    node = make()
+    assert nodes.claim(node.uuid, INC, None, 0) == 1
+    for _ in range(2):
+        assert nodes.set_sol_holder(node.uuid, INC, 1, 'foreign')
+        assert nodes.refuse_credentials(node.uuid, 'no', clock=lambda: 5.0)
+        assert nodes.set_token('n1', 'h', 'i', clock=lambda: 5.0).token_id == 'i'
+        assert nodes.reseal(node.uuid, 'sealed', 'sealed', 'key')
+    assert not nodes.set_sol_holder(node.uuid, OTHER, 1, 'foreign')
+
+
+@pytest.mark.parametrize(
+    'said', ['', '\\ \' " \n \x1a %s %(a)s :x', '😀', 'a\0b', '\ud800', '\udc80']
+)
+def test_whatever_a_bmc_says_can_be_kept(said):
+    node = make()
+    assert nodes.refuse_credentials(node.uuid, said)
+    kept = nodes.get('n1').credentials_refused
+    assert kept == said or ('?' in kept) or kept == 'ab'
 
 
 def test_claimable_is_what_nobody_or_a_dead_conductor_owns():

@@ -61,7 +61,7 @@ def upgrade():
     steps.create_table(
         'conductors',
         sa.Column('incarnation', sa.String(32), primary_key=True),
-        sa.Column('host', sa.String(255), nullable=False),
+        sa.Column('host', _EXACT, nullable=False),
         sa.Column('conductor_group', _EXACT, nullable=False),
         sa.Column('drivers', sa.JSON, nullable=False),
         sa.Column('callback_url', sa.String(255), nullable=False),
