@@ -1,7 +1,7 @@
 """obmd as an operator runs it: real processes, started, watched and ended by a test.
 
 :class:`AllInOne` is ``obmd``; :class:`Split` is ``obmd-conductor`` and ``obmd-api`` on RabbitMQ
-and PostgreSQL.  Whatever ends the tests, nothing of it stays behind.
+and PostgreSQL or MariaDB.  Whatever ends the tests, nothing of it stays behind.
 """
 
 import base64
@@ -375,7 +375,7 @@ class Split(Deployment):
 
     The API's host has the public key only; the private one is in a folder of the conductors.
 
-    :param rabbitmq, postgresql: of :mod:`tests.functional.services`, running.
+    :param rabbitmq, server: of :mod:`tests.functional.services`, running; a broker, a database.
     :param conductors: int.  :param workers: processes of the API.
     :param proxy: bool, whether there is a second API that passes consoles on itself.
     :param config: dict section -> option -> value, for all services, above :data:`SHORT`.
@@ -388,7 +388,7 @@ class Split(Deployment):
     def __init__(
         self,
         rabbitmq,
-        postgresql,
+        server,
         conductors=2,
         workers=2,
         proxy=False,
@@ -402,9 +402,9 @@ class Split(Deployment):
         self._own = own or {}
         self._tls = {'tls_cert': tls[0], 'tls_key': tls[1]} if tls else {}
         self.verify = tls[2] if tls else True
-        self._ports = rabbitmq.port, postgresql.port
+        self._ports = rabbitmq.port, server.port
         self.database = f'split_{secrets.token_hex(4)}'
-        self.postgresql = postgresql
+        self.server = server
         self.port = free_port()
         self.url = f'http{"s" if tls else ""}://127.0.0.1:{self.port}'
         self.secret = self._folder('conductors', 'secret')
@@ -414,7 +414,7 @@ class Split(Deployment):
                 # several splits share a broker
                 'control_exchange': self.database,
             },
-            'database': {'connection': postgresql.new_database(self.database)},
+            'database': {'connection': server.new_database(self.database)},
             **rabbitmq.options,
         }
         self._config = config
@@ -499,7 +499,7 @@ class Split(Deployment):
 
     def query(self, text):
         """:returns: str, what the database answers."""
-        return self.postgresql.query(text, self.database).strip()
+        return self.server.query(text, self.database).strip()
 
     def wait_until_settled(self):
         """Wait until no node has moved for a second: a conductor that came back gets its share."""

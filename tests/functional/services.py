@@ -27,6 +27,8 @@ FIRST_PORT, LAST_PORT = 20000, 32000
 #: which of the runs side by side this is, and how many there may be
 LANE, LANES = int(os.environ.get('TEST_LANE', 0)), 32
 _given = set()
+#: examples of settings, which the databases run with
+ETC = os.path.join(os.path.dirname(__file__), '..', '..', 'etc', 'obmd')
 
 
 def free_port():
@@ -284,6 +286,9 @@ class PostgreSQL(Service):
                 *(self._program('initdb'), '-D', data, '-U', 'obmd', '-A', 'trust'),
                 *('-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'),
             )
+            settings = self._own(os.path.join(ETC, 'postgresql.conf.example'))
+            with open(os.path.join(data, 'postgresql.conf'), 'a') as file:
+                file.write(f"include '{settings}'\n")
         self._process = self._spawn(
             *(self._program('postgres'), '-D', data, '-p', str(self.port)),
             *('-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='),
@@ -375,8 +380,10 @@ CREATE DATABASE obmd;
                 *('--extra-file=first.sql', '--innodb-log-file-size=8M'),
                 f'--tmpdir={self.folder}',  # a server that starts removes others' files there
             )
+        settings = self._own(os.path.join(ETC, 'mariadb.cnf.example'))
         self._process = self._spawn(
-            *(self._SERVER, '--no-defaults', f'--datadir={data}', f'--port={self.port}'),
+            *(self._SERVER, f'--defaults-file={settings}', f'--datadir={data}'),
+            f'--port={self.port}',
             *('--bind-address=127.0.0.1', f'--socket={self._socket}', '--skip-name-resolve'),
             # a commit survives a kill of the server, though not of the machine
             *('--innodb-flush-log-at-trx-commit=2', '--innodb-log-file-size=8M'),
