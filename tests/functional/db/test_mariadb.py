@@ -12,6 +12,7 @@ from obmd.conf import CONF
 from obmd.db import engine
 from obmd.db import models
 from obmd.db import nodes
+from obmd.db import owners
 
 
 @pytest.fixture(scope='module', params=['mariadb'])
@@ -59,9 +60,9 @@ def test_who_waits_for_a_row_that_is_locked_is_told_in_time(database):
             holder.execute(sa.update(models.Node).values(last_error='x'))
             started = time.monotonic()
             with pytest.raises(errors.Unavailable):
-                nodes.claim('uuid locked', 'i' * 32, None, 0)
+                owners.claim('uuid locked', 'i' * 32, None, 0)
             assert time.monotonic() - started < 6
-        assert nodes.claim('uuid locked', 'i' * 32, None, 0) == 1
+        assert owners.claim('uuid locked', 'i' * 32, None, 0) == 1
     finally:
         CONF.clear_override('statement_timeout', 'database')
         engine.setup()

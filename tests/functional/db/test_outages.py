@@ -138,7 +138,7 @@ def test_a_server_that_only_reads_is_left_for_the_new_primary(own_server):
         with pytest.raises(errors.Unavailable):
             nodes.set_token('n1', 'h', 'i')
         with pytest.raises(errors.Unavailable):
-            nodes.claim(node.uuid, 'i' * 32, None, 0)
+            owners.claim(node.uuid, 'i' * 32, None, 0)
         assert session_id() != before
         assert nodes.get('n1') == node
     finally:

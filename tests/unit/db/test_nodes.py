@@ -210,7 +210,7 @@ def test_groups_are_told_apart_by_their_bytes():
         make(f'n{number}', group)
     assert nodes.groups() == dict.fromkeys(GROUPS, 1)
     for number, group in enumerate(GROUPS):
-        assert [one.name for one in nodes.claimable(group, ['mock'], [], 10)] == [f'n{number}']
+        assert [one.name for one in owners.claimable(group, ['mock'], [], 10)] == [f'n{number}']
 
 
 @pytest.mark.parametrize('moment', [1763644140.1234567, 1e-300, 0.1 + 0.2, -1.0, 0.0])
@@ -229,7 +229,7 @@ def test_what_is_sealed_may_be_as_long_as_a_request():
 
 def test_a_write_that_changes_nothing_still_tells_whose_the_node_is():
     node = make()
-    assert nodes.claim(node.uuid, INC, None, 0) == 1
+    assert owners.claim(node.uuid, INC, None, 0) == 1
     for _ in range(2):
         assert nodes.set_sol_holder(node.uuid, INC, 1, 'foreign')
         assert nodes.refuse_credentials(node.uuid, 'no', clock=lambda: 5.0)
