@@ -12,7 +12,7 @@ RING, BURST = 65536, 88 * 1024
 #: seconds a BMC may take to say that much
 _SAY = 120.0
 _STAMP = re.compile(rb't=(\d+\.\d+)\r?\n')
-_UP = 'sol_holder IS NOT NULL'
+_UP = "sol_holder NOT LIKE '% opening'"
 
 
 def consoles(lab):

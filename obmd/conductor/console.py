@@ -32,6 +32,13 @@ STEADY = 60.0
 RECORD_AGAIN = 5.0
 #: what stands in the node's row when another client took the SOL session from us
 FOREIGN = 'foreign'
+#: what stands there behind our incarnation while we ask for it: who died then may hold it
+OPENING = 'opening'
+
+
+def is_up(sol_holder):
+    """Whether a node's row says that its owner has the console.  :param sol_holder: str or None."""
+    return sol_holder not in (None, FOREIGN) and not sol_holder.endswith(OPENING)
 
 
 class _Sink(base.ConsoleSink):
@@ -39,6 +46,9 @@ class _Sink(base.ConsoleSink):
 
     def __init__(self, console):
         self._console = console
+
+    def opening(self):
+        self._console.announce()
 
     def data(self, chunk):
         self._console.feed(self, chunk)
@@ -274,6 +284,8 @@ class Console:
                 self._sink = None
             attempt.error = attempt.error or error
         self._log_down(attempt.error.reason)
+        if self._closed:
+            self._record()  # before who closes goes on: it gives the row away
         attempt.done.set()
         self._failed(attempt.error)
 
@@ -292,6 +304,18 @@ class Console:
                     raise
                 self._holder = None
                 return driver.open_console(attempt.sink, deadline, takeover=True)
+
+    def announce(self):
+        """Into the row before the BMC is asked: if we die before its answer is recorded, the next
+        owner knows that the session may be ours and not a person's.
+
+        :raises NotOwner: the node is another's.  :raises Unavailable: it is not recorded.
+        """
+        with self._recording:
+            if self._live.sol_holder is not None:
+                return
+            if not self._live.set_sol_holder(f'{self._live.incarnation} {OPENING}'):
+                raise errors.NotOwner('the node has another owner now', self._live.name)
 
     # -- what the source tells; from the I/O loop, so nothing here waits ------------------------
 

@@ -13,6 +13,7 @@ from obmd.common import errors
 from obmd.common import metrics
 from obmd.common import threads
 from obmd.common.deadline import Deadline
+from obmd.conductor import console
 from obmd.conductor import pace
 from obmd.db import nodes
 from obmd.db import owners
@@ -113,5 +114,6 @@ def _wait_until_taken(uuid, captured, deadline):
             row = nodes.get_by_uuid(uuid)
         except errors.Unavailable:
             return
-        if row is None or (row.owner is not None and (row.sol_holder or not captured)):
+        up = row is not None and console.is_up(row.sol_holder)
+        if row is None or (row.owner is not None and (up or not captured)):
             return

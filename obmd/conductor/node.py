@@ -259,8 +259,11 @@ class LiveNode:
     def set_sol_holder(self, holder):
         """Record who holds the BMC's SOL session; written on change only.
 
+        :returns: bool, whether the row is still ours.
         :raises Unavailable: it is not recorded.
         """
+        mine = True
         if holder != self.sol_holder:
-            nodes.set_sol_holder(self.uuid, self.incarnation, self.epoch, holder)
+            mine = nodes.set_sol_holder(self.uuid, self.incarnation, self.epoch, holder)
             self.sol_holder = holder
+        return mine

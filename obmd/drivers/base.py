@@ -138,7 +138,15 @@ class BootDevice(abc.ABC):
 
 
 class ConsoleSink(abc.ABC):
-    """Who a console source delivers to.  Called from the I/O loop: neither method may block."""
+    """Who a console source delivers to.  ``data`` and ``lost`` are called from the I/O loop and
+    may not block."""
+
+    def opening(self):  # noqa: B027  a sink that minds nothing is whole without it
+        """From the thread that opens it, just before the BMC is asked for its console: who dies
+        from now on may hold it.  May wait.
+
+        :raises ObmdError: do not ask.
+        """
 
     @abc.abstractmethod
     def data(self, chunk):

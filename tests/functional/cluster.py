@@ -175,7 +175,8 @@ class Cluster:
             'SELECT n.name, n.owner, c.host, c.state, n.sol_holder FROM nodes n '
             'LEFT JOIN conductors c ON c.incarnation = n.owner '
             "WHERE c.state IS DISTINCT FROM 'live' "
-            "OR n.sol_holder IS NULL OR n.sol_holder NOT LIKE n.owner || ' %' LIMIT 20"
+            "OR n.sol_holder IS NULL OR n.sol_holder NOT LIKE n.owner || ' %' "
+            "OR n.sol_holder LIKE '% opening' LIMIT 20"
         )
         return wrong or ' '.join(self.watch.unheld())
 

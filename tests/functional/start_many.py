@@ -29,7 +29,8 @@ def captured(split, count):
     """Whether so many consoles are captured by a live conductor, their rows say."""
     found = split.query(
         'SELECT count(*) FROM nodes n JOIN conductors c ON c.incarnation = n.owner '
-        "WHERE c.state = 'live' AND n.sol_holder LIKE n.owner || ' %'"
+        "WHERE c.state = 'live' AND n.sol_holder LIKE n.owner || ' %' "
+        "AND n.sol_holder NOT LIKE '% opening'"
     )
     return int(found) == count
 

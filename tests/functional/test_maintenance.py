@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from obmd.conductor import console
 from obmd.conductor import ownership
 from obmd.conf import CONF
 from obmd.db.conductors import Conductor
@@ -66,7 +67,8 @@ class Fleet:
         rings = ownership.Rings(there, CONF.conductor.ring_partitions)
         rows = self.split.query('SELECT uuid, owner, sol_holder FROM nodes').splitlines()
         for uuid, owner, holder in (row.split('|') for row in rows):
-            if rings.propose_for(uuid, '', 'ipmi') != owner or not holder.startswith(f'{owner} '):
+            up = holder.startswith(f'{owner} ') and console.is_up(holder)
+            if rings.propose_for(uuid, '', 'ipmi') != owner or not up:
                 return False
         return self.watch.held()
 

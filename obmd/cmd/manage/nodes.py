@@ -2,6 +2,7 @@
 
 from obmd.cmd.manage import base
 from obmd.common import errors
+from obmd.conductor import console
 from obmd.conductor import ownership
 from obmd.conf import CONF
 from obmd.db import conductors
@@ -163,6 +164,8 @@ def _sol(node, rows):
     if not address:
         return {'': 'nobody', 'foreign': 'somebody else'}.get(holder, holder)
     if holder == node.owner:
-        return f'its owner, from {address}'
+        return (
+            f'its owner, from {address}' if console.is_up(node.sol_holder) else 'its owner opens it'
+        )
     former = rows[holder].host if holder in rows else holder
     return f'a former owner, {former}, from {address}'

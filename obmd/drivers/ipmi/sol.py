@@ -91,6 +91,8 @@ class SolConsole(base.ConsoleHandle):
         self._start()
 
     def _activate(self, deadline):
+        self._bmc.session(deadline)  # only who is let in comes near to holding it
+        self._sink.opening()
         data = (*_SOL, _PROTECTED, 0, 0, 0)
         return self._bmc.command(
             APPLICATION, ACTIVATE_PAYLOAD, data, deadline=deadline, prepare=self._bind

@@ -143,6 +143,7 @@ class Driver(base.Driver, base.Power, base.BootDevice, base.Console, base.EventL
         return []
 
     def open_console(self, sink, deadline, takeover=False):
+        sink.opening()
         self._do('console', takeover)
         self.sinks.append(sink)
         handle = Handle(f'10.0.0.1:{len(self.handles)}')

@@ -508,6 +508,57 @@ def test_a_stale_session_that_cannot_be_taken_over_is_not_tried_in_a_loop(make_r
     assert rig.opened.count(True) == 1
 
 
+def test_the_row_says_so_before_the_bmc_is_asked(rig):
+    seen = []
+    rig.driver.hooks['console'] = lambda: seen.append(rig.rows.row.sol_holder)
+    rig.watch()
+    assert seen == ['me opening']
+    assert rig.rows.row.sol_holder == 'me 10.0.0.1:0'
+
+
+def test_a_bmc_is_not_asked_when_the_row_cannot_say_so(rig):
+    rig.rows.read_only = True
+    with pytest.raises(errors.Unavailable):
+        rig.watch()
+    assert rig.opened == []
+
+
+def test_nor_when_the_row_is_anothers(rig):
+    rig.rows.row.owner = 'other'
+    with pytest.raises(errors.NotOwner):
+        rig.watch()
+    assert rig.opened == []
+
+
+def test_a_console_that_did_not_open_is_nobodys_in_the_row(rig):
+    rig.driver.errors['console'] = HELD
+    with pytest.raises(errors.ConsoleHeld):
+        rig.watch()
+    rig.settle()
+    assert rig.rows.row.sol_holder is None
+
+
+def test_a_session_of_one_who_died_while_it_opened_is_taken_over(make_rig, rows):
+    rows.row.sol_holder = 'predecessor opening'
+    rig = make_rig()
+    rig.driver.errors['console'] = [HELD]
+    rig.watch()
+    assert rig.opened == [False, True]
+
+
+def test_a_console_closed_while_it_opens_leaves_no_mark_to_the_next_owner(rig, in_thread):
+    inside, go = rig.hold_open()
+    watching = in_thread(lambda: rig.console.watch('t1', None, None, False, Deadline(30)))
+    inside.wait(10)
+    closing = in_thread(lambda: rig.console.close(Deadline(30), 'it moves'))
+    while not rig.console._closed:
+        pass
+    go.set()
+    closing.result()
+    assert rig.rows.row.sol_holder is None
+    watching.error()
+
+
 def test_a_foreign_holder_in_the_row_is_left_alone(make_rig, rows):
     rows.row.sol_holder = 'foreign'
     rig = make_rig()
@@ -567,19 +618,27 @@ def test_the_row_says_who_holds_the_session(rig):
 
 
 def test_a_database_that_is_down_costs_no_console(rig):
-    rig.rows.down = True
+    rig.driver.hooks['console'] = lambda: setattr(rig.rows, 'down', True)
     stream = rig.watch()
     rig.data(b'x')
     assert next(stream) == b'x'
-    assert rig.rows.row.sol_holder is None
+    assert rig.rows.row.sol_holder == 'me opening'
     rig.rows.down = False
     rig.fire()
     assert rig.rows.row.sol_holder == 'me 10.0.0.1:0'
     assert not rig.timers.pending
 
 
+def test_one_that_was_up_is_opened_again_while_the_database_is_down(rig):
+    rig.watch()
+    rig.rows.read_only = True
+    rig.lost()
+    rig.fire()
+    assert rig.console.up
+
+
 def test_the_last_word_in_the_row_is_the_last_that_was_true(rig):
-    rig.rows.down = True
+    rig.driver.hooks['console'] = lambda: setattr(rig.rows, 'down', True)
     stream = rig.watch()
     stream.close()
     for timer in rig.timers.pending:

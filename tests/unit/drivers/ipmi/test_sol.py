@@ -15,6 +15,9 @@ class Sink:
         assert self.error is None
         self.text += chunk
 
+    def opening(self):
+        pass
+
     def lost(self, error):
         assert self.error is None
         self.error = error
