@@ -40,6 +40,7 @@ class _Machine(base.Driver, base.Console):
     schema = {'type': 'object'}
 
     def open_console(self, sink, deadline, takeover=False):
+        sink.opening()
         return _Handle()
 
     def abort(self, error):

@@ -4,12 +4,14 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import tempfile
 import threading
 import time
 
 from obmd.conductor import ownership
 from obmd.conf import CONF
 from obmd.db.conductors import Conductor
+from obmd.streams import segments
 from tests.functional.deployment import Split
 from tests.functional.deployment import wait_until
 from tests.functional.relay import Relays
@@ -37,7 +39,8 @@ class Sizes:
     :ivar ttl, interval, grace: heartbeat_ttl, revocation_check_interval, revocation_grace.
     :ivar down: the database is restarted.  :ivar outage: it is gone, beyond the grace.
     :ivar freeze: a conductor is stopped.  :ivar hole: a connection passes nothing.
-    :ivar stall: a disk of logs takes nothing.  :ivar pause: between two looks at one BMC.
+    :ivar stall: a disk of logs takes nothing, and ``queue`` bytes may wait for it.
+    :ivar pause: between two looks at one BMC.
     """
 
     nodes: int
@@ -50,6 +53,7 @@ class Sizes:
     freeze: float
     hole: float
     stall: float
+    queue: int
     pause: float
     config: dict
 
@@ -60,6 +64,7 @@ class Sizes:
             'conductor': {'heartbeat_ttl': self.ttl},
             'console': {
                 'capture': 'always',
+                'log_queue_size': self.queue,
                 'revocation_check_interval': self.interval,
                 'revocation_grace': self.grace,
             },
@@ -79,6 +84,7 @@ SMALL = Sizes(
     freeze=12.0,
     hole=12.0,
     stall=6.0,
+    queue=4096,
     pause=0.25,
     config={
         'api': {'call_timeout': 6},
@@ -97,6 +103,7 @@ LARGE = Sizes(
     freeze=30.0,
     hole=30.0,
     stall=20.0,
+    queue=65536,
     pause=0.5,
     config={
         'conductor': {'heartbeat_interval': 2},
@@ -111,10 +118,11 @@ class Cluster:
 
     :param split: a started Split with three conductors.
     :param servers: dict of name -> ``rabbitmq``, ``postgresql``.
+    :ivar log_dir: str, where all conductors keep the logs of consoles.
     :ivar measured: list of (what, seconds, bound or None) since :meth:`begin`.
     """
 
-    def __init__(self, split, farm, watch, relays, servers, sizes):
+    def __init__(self, split, farm, watch, relays, servers, sizes, log_dir):
         self.split = split
         self.farm = farm
         self.watch = watch
@@ -122,6 +130,7 @@ class Cluster:
         self.rabbitmq = servers['rabbitmq']
         self.postgresql = servers['postgresql']
         self.sizes = sizes
+        self.log_dir = log_dir
         self.names = [bmc['name'] for bmc in farm.bmcs]
         self.nodes = {name: split.node(name) for name in self.names}
         self.revoked_tokens = []
@@ -209,6 +218,25 @@ class Cluster:
 
         wait_until(balanced, timeout, 'a share for each', 0.2)
         self.wait_captured(30, conductors)
+
+    def beat(self, incarnation):
+        """:returns: int, of its row."""
+        query = f"SELECT beat FROM conductors WHERE incarnation = '{incarnation}'"
+        return int(self.split.query(query))
+
+    def log_folder(self, name):
+        """:returns: str, where the segments of a node's console are."""
+        uuid = self.split.query(f"SELECT uuid FROM nodes WHERE name = '{name}'")
+        return segments.folder_of(self.log_dir, uuid)
+
+    def log_gaps(self, name, incarnation):
+        """:returns: list of int, bytes that an owner marked as lost in a node's log."""
+        folder, found = self.log_folder(name), []
+        for number in segments.numbers(folder):
+            entries = segments.read_index(folder, number)
+            if entries and entries[0].get('owner') == incarnation:
+                found += [entry['lost'] for entry in entries if entry.get('event') == 'gap']
+        return found
 
     # -- what must always hold ----------------------------------------------------------------
 
@@ -355,7 +383,7 @@ def deployed(farm, rabbitmq, postgresql, sizes):
     targets = {'broker': rabbitmq.port, 'database': postgresql.port}
     targets = {f'{name} {to}': port for name in CONDUCTORS for to, port in targets.items()}
     targets |= {f'{name} streams': port for name, port in listens.items()}
-    with Relays(targets) as relays:
+    with Relays(targets) as relays, tempfile.TemporaryDirectory(prefix='obmd-logs-') as log_dir:
         ports = relays.ports
         links = {n: (ports[f'{n} broker'], ports[f'{n} database']) for n in CONDUCTORS}
         own = {
@@ -364,7 +392,8 @@ def deployed(farm, rabbitmq, postgresql, sizes):
                     'listen': f'127.0.0.1:{listens[name]}',
                     'callback_url': f'http://127.0.0.1:{ports[f"{name} streams"]}',
                 }
-                | sizes.settings.get('conductor', {})
+                | sizes.settings.get('conductor', {}),
+                'console': {'log_dir': log_dir},
             }
             for name in CONDUCTORS
         }
@@ -381,6 +410,6 @@ def deployed(farm, rabbitmq, postgresql, sizes):
             for bmc in farm.bmcs:
                 split.register_bmc(bmc)
             servers = {'rabbitmq': rabbitmq, 'postgresql': postgresql}
-            cluster = Cluster(split, farm, watch, relays, servers, sizes)
+            cluster = Cluster(split, farm, watch, relays, servers, sizes, log_dir)
             cluster.wait_balanced()
             yield cluster

@@ -8,6 +8,7 @@ import contextlib
 import signal
 import time
 
+from tests.functional import console_logs
 from tests.functional.cluster import BACK
 from tests.functional.cluster import CLAIM
 from tests.functional.cluster import SILENCE
@@ -306,6 +307,30 @@ def hole_to_viewers(cluster, number):
     cluster.end_well(hands=1)
 
 
+# -- the disk of the logs ---------------------------------------------------------------------
+
+
+def log_stall(cluster, number):
+    """The disk of a conductor's logs takes nothing: only log lines are lost, and marked."""
+    mine = cluster.incarnation(number)
+    names = cluster.owned_by(number)[:3]
+    known = len(cluster.log_gaps(names[1], mine))
+    before = cluster.begin()
+    with cluster.uninterrupted(names):
+        first = cluster.beat(mine)
+        with console_logs.Stall(cluster.log_folder(names[0]), mine):
+            while time.monotonic() - cluster.began < cluster.sizes.stall:
+                for name in names:
+                    assert cluster.nodes[name].power() == 'on'
+                time.sleep(0.5)
+            assert cluster.beat(mine) > first
+        healed = time.monotonic()
+        wait_until(lambda: len(cluster.log_gaps(names[1], mine)) > known, 30, 'a marked gap')
+        cluster.measure('a gap is marked after the disk goes on', time.monotonic() - healed)
+    assert cluster.owners() == before
+    cluster.end_well(hands=1)
+
+
 #: name -> function of (cluster, number of the conductor that it hits)
 FAULTS = {
     function.__name__: function
@@ -321,5 +346,6 @@ FAULTS = {
         stop_in_hole,
         hole_to_broker,
         hole_to_viewers,
+        log_stall,
     )
 }

@@ -61,15 +61,15 @@ def test_the_same_data_gives_the_same_pictures(played, tmp_path):
 
 @pytest.mark.parametrize(('captured', 'console'), [(True, 1), (False, 0)])
 def test_the_database_writes_only_on_change(captured, console):
-    """A beat is a row; a claim is the owner and who holds SOL; a hand-over is both given back and
-    both taken.  Looks and the check of tokens write nothing."""
+    """A beat is a row; a claim is the owner, who asks for SOL and who got it; a hand-over is SOL
+    and the owner given back and all three again.  Looks and the check of tokens write nothing."""
     counted = {what: one['writes'] for what, one in statements.count(captured).items()}
     assert counted == {
-        'claim': 1 + console,
+        'claim': 1 + 2 * console,
         'heartbeat': 1,
         'look': 0,
         'token check': 0,
-        'hand-over': 2 + 2 * console,
+        'hand-over': 2 + 3 * console,
     }
 
 

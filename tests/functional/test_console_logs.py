@@ -2,7 +2,6 @@
 that stalls."""
 
 import contextlib
-import os
 import re
 import time
 
@@ -243,56 +242,6 @@ def test_a_token_is_in_the_log_where_its_time_begins(cluster, farm, log_dir):
 # -- a disk that stalls -----------------------------------------------------------------------
 
 
-class Stall:
-    """The segment that is written now becomes a FIFO that nobody reads: its open() hangs, and with
-    it the thread that writes for all consoles of its conductor.
-
-    :ivar writer_is_there: bool, whether its end lets somebody go on.
-    """
-
-    def __init__(self, folder, owner):
-        self._folder = folder
-        self.number = max(
-            number
-            for number in segments.numbers(folder)
-            if segments.read_index(folder, number)[0]['owner'] == owner
-        )
-        self._path = segments.path_of(folder, self.number, segments.LOG)
-        self.writer_is_there = True
-
-    def __enter__(self):
-        os.mkfifo(self._path + '.fifo')
-        os.link(self._path, self._path + '.aside')
-        os.replace(self._path + '.fifo', self._path)
-        # a writer that had the file open still may write
-        time.sleep(0.2)
-        with open(self._path + '.aside', 'rb') as file:
-            self._before = file.read()
-        return self
-
-    def __exit__(self, *unused):
-        fifo = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
-        os.replace(self._path + '.aside', self._path)
-        self._taken, piece, until = b'', bytearray(65536), time.monotonic() + 10
-        while self.writer_is_there and time.monotonic() < until:
-            count = None
-            with contextlib.suppress(BlockingIOError):
-                # os.read would wait: these tests are monkey-patched
-                count = os.readv(fifo, [piece])
-                self._taken += piece[:count]
-            if self._taken and count == 0:
-                break
-            time.sleep(0.01)
-        os.close(fifo)
-
-    def whole(self):
-        """:returns: what the segment would hold, its number as the key."""
-        with open(self._path, 'rb') as file:
-            data = file.read()
-        size = len(self._before)
-        return {self.number: data[:size] + self._taken + data[size:]}
-
-
 def beat(cluster, incarnation):
     found = cluster.query(f"SELECT beat FROM conductors WHERE incarnation = '{incarnation}'")
     return int(found)
@@ -310,7 +259,7 @@ def test_a_log_disk_that_stalls_costs_marked_log_lines_and_nothing_else(cluster,
         seen = {name: viewers.enter_context(node.console()) for name, node in nodes.items()}
         for viewer in seen.values():
             viewer.wait_for(b'line')
-        with Stall(folders[names[0]], incarnation) as stall:
+        with console_logs.Stall(folders[names[0]], incarnation) as stall:
             began, first_beat = time.monotonic(), beat(cluster, incarnation)
             while time.monotonic() < began + STALL:
                 asked = time.monotonic()
@@ -360,7 +309,7 @@ def test_a_stalled_log_disk_does_not_hold_up_the_end(cluster, farm, log_dir):
     incarnation = cluster.query(f"SELECT owner FROM nodes WHERE name = '{name}'")
     node = cluster.node(name)
     folder = folder_of(cluster, log_dir, name)
-    with Stall(folder, incarnation) as stall:
+    with console_logs.Stall(folder, incarnation) as stall:
         stall.writer_is_there = False
         time.sleep(1)
         asked = time.monotonic()

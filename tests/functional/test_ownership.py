@@ -109,6 +109,13 @@ def test_viewers_cut_off_from_a_conductor_miss_nothing_when_the_cut_heals(cluste
     faults.hole_to_viewers(cluster, 2)
 
 
+# -- the disk of the logs ---------------------------------------------------------------------
+
+
+def test_a_log_disk_that_stalls_costs_log_lines_and_nothing_else(cluster):
+    faults.log_stall(cluster, 1)
+
+
 # -- who may start beside whom ----------------------------------------------------------------
 
 
