@@ -42,9 +42,11 @@ class Handover:
         self._clock = clock
         self._pace = pace.Pace(clock)
 
-    def give(self, rings, patience=PATIENCE):
-        """Move every node that ``rings`` give to another conductor; returns when all have moved
+    def give(self, patience=PATIENCE):
+        """Move every node that the rings give to another conductor; returns when all have moved
         or were found busy for ``patience`` seconds.
+
+        The rings may change meanwhile: each node goes, or stays, as they say when its turn comes.
 
         :returns: bool, whether all have moved.
         """
@@ -52,24 +54,25 @@ class Handover:
         due = []
         for live in self._holdings:
             time.sleep(0)  # a slice at a time: the ring does not yield
-            target = rings.propose_for(live.uuid, live.conductor_group, live.driver_name)
-            if target not in (None, self._incarnation):
-                due.append((live, target))
+            if self._holdings.heir(live) is not None:
+                due.append(live)
         results, done = [], threading.Semaphore(0)
-        for live, target in due:
+        for live in due:
             self._pace.enter()
-            threads.spawn(self._give_one, live, target, deadline, results, done)
+            threads.spawn(self._give_one, live, deadline, results, done)
         for _ in due:
             done.acquire()
         if due:
             LOG.info('%d of %d nodes handed over', len(results), len(due))
         return len(results) == len(due)
 
-    def _give_one(self, live, target, deadline, results, done):
+    def _give_one(self, live, deadline, results, done):
         seconds = None
         try:
-            seconds = self._send(live, target, deadline)
-            if seconds is not None:
+            target = self._holdings.heir(live)
+            if target is not None:
+                seconds = self._send(live, target, deadline)
+            if target is None or seconds is not None:
                 results.append(live)
         finally:
             self._pace.leave(seconds)

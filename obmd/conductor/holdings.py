@@ -180,17 +180,13 @@ class Holdings:
 
     def is_mine(self, row):
         """Whether the ring gives the node of ``row`` to this conductor."""
-        return self._is_mine(row.uuid, row.conductor_group, row.driver)
+        return self.rings is not None and self.rings.propose(row) == self._incarnation
 
-    def is_misplaced(self, live):
-        """Whether the ring gives a node that was claimed to another."""
-        return not self._is_mine(live.uuid, live.conductor_group, live.driver_name)
-
-    def _is_mine(self, uuid, group, driver):
-        return (
-            self.rings is not None
-            and self.rings.propose_for(uuid, group, driver) == self._incarnation
-        )
+    def heir(self, live):
+        """:returns: str, the incarnation that the ring gives a node of ours to now, or None: it
+        stays."""
+        target = self.rings.propose_for(live.uuid, live.conductor_group, live.driver_name)
+        return None if target == self._incarnation else target
 
     def leave(self, uuid):
         """Answer no call for the node any more: it moves.  ``drop`` ends this."""

@@ -107,7 +107,6 @@ class Conductor:
         self._stopping = False
         self._stop_serving = None
         self._forgotten = set()
-        self._rings = None
         self._unbalanced = False
         self._balancing = threading.Lock()
         self._hosts = {}
@@ -178,8 +177,8 @@ class Conductor:
         self._notice_drain(rows)
         # At once, whoever else is claiming: what is told to come to us now must be seen as ours.
         rings = ownership.Rings(live, CONF.conductor.ring_partitions)
-        if rings != self._rings:  # the points of a ring are worth keeping
-            self._rings = self._holdings.rings = rings
+        if rings != self._holdings.rings:  # the points of a ring are worth keeping
+            self._holdings.rings = rings
             self._unbalanced = True
         if self._lease.state != lease.FRESH or not self._claiming.acquire(blocking=False):
             return
@@ -213,7 +212,7 @@ class Conductor:
             self._unbalanced = True
             return
         try:
-            if not self._handover.give(self._rings):
+            if not self._handover.give():
                 self._unbalanced = True
         finally:
             self._balancing.release()
@@ -247,7 +246,7 @@ class Conductor:
 
     def _settle(self, live):
         live.console.start()
-        if self._holdings.is_misplaced(live):
+        if self._holdings.heir(live) is not None:
             self._unbalanced = True  # the rings have changed while it was claimed
         if live.target is not None:
             threads.spawn(power.carry_on, live)
@@ -312,10 +311,10 @@ class Conductor:
         except errors.ObmdError as error:
             LOG.warning('nodes are not handed over: %s', error.reason)
             return False
-        rings = self._holdings.rings = ownership.Rings(rows, CONF.conductor.ring_partitions)
+        self._holdings.rings = ownership.Rings(rows, CONF.conductor.ring_partitions)
         if self._balancing.acquire(timeout=deadline.remaining):
             self._balancing.release()
-        self._handover.give(rings, deadline.remaining)
+        self._handover.give(deadline.remaining)
         return True
 
     def _quit(self, deadline, deactivate):

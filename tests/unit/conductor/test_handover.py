@@ -50,7 +50,8 @@ class Rig:
         self.told.append((incarnation, uuid))
 
     def give(self, patience=5, to=('b',)):
-        return self.handover.give(rings(*to), patience)
+        self.holdings.rings = rings(*to)
+        return self.handover.give(patience)
 
 
 @pytest.fixture
@@ -236,6 +237,23 @@ def test_deferred_work_goes_to_the_next_owner(rig, live, register, keyring):
     following.rings = rings('b')
     following.find(live.uuid)
     assert settled[0].target.call_id == 'call-1'
+
+
+def test_what_the_rings_give_back_meanwhile_stays(rig, register, monkeypatch):
+    monkeypatch.setattr(pace, 'FIRST', 1)
+    monkeypatch.setattr(pace, 'MOST', 1)
+    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    for number in range(5):
+        rig.holdings.find(register(f'n{number}').uuid)
+
+    def tell(incarnation, uuid):
+        rig.told.append((incarnation, uuid))
+        rig.holdings.rings = rings('a')
+
+    rig.handover._tell = tell
+    assert rig.give()
+    assert len(rig.told) == 1
+    assert len(rig.holdings) == 4
 
 
 def test_many_move_at_once_but_not_all(rig, register, monkeypatch):

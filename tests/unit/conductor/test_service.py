@@ -216,12 +216,12 @@ def test_the_rings_are_computed_anew_only_when_the_members_change(make, register
     conductor.start()
     live = conductors.all()
     conductor._look(live, live)
-    rings = conductor._rings
+    rings = conductor._holdings.rings
     conductor._look(live, live)
-    assert conductor._rings is rings
+    assert conductor._holdings.rings is rings
     other('other')
     conductor._look(conductors.all(), conductors.all())
-    assert conductor._rings is not rings
+    assert conductor._holdings.rings is not rings
 
 
 def test_a_look_while_it_stops_claims_nothing(make, register):
@@ -351,7 +351,7 @@ def test_what_another_should_own_is_handed_over_when_it_joins(make, register, sp
     owners = {nodes.get(f'n{number}').owner for number in range(20)}
     assert owners == {conductor.row.incarnation, None}
     for live in conductor._holdings:
-        assert not conductor._holdings.is_misplaced(live)
+        assert conductor._holdings.heir(live) is None
 
 
 def test_a_hand_over_that_found_nodes_busy_is_taken_up_at_the_next_look(
@@ -362,9 +362,7 @@ def test_a_hand_over_that_found_nodes_busy_is_taken_up_at_the_next_look(
     conductor.start()
     spawned.join()
     tries = []
-    monkeypatch.setattr(
-        conductor._handover, 'give', lambda _rings: tries.append(1) or len(tries) > 1
-    )
+    monkeypatch.setattr(conductor._handover, 'give', lambda: tries.append(1) or len(tries) > 1)
     other('other')
     for _ in range(4):
         look(conductor)
@@ -380,13 +378,14 @@ def test_a_node_claimed_while_the_rings_changed_moves_at_the_next_look(
     conductor.start()
     spawned.join()
     given = []
-    monkeypatch.setattr(conductor._handover, 'give', lambda _rings: given.append(1) or True)
+    monkeypatch.setattr(conductor._handover, 'give', lambda: given.append(1) or True)
     live = conductor._holdings.get(row.uuid)
     conductor._settle(live)
     look(conductor)
     spawned.join()
     assert given == []
-    conductor._holdings.rings = service.ownership.Rings((), 32)
+    another = [conductors.Conductor('other', 'other', '', ('fake',), 'http://x')]
+    conductor._holdings.rings = service.ownership.Rings(another, 32)
     conductor._settle(live)
     look(conductor)
     spawned.join()
