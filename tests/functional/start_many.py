@@ -6,6 +6,7 @@ needs CAP_NET_RAW, to count the logins under way at once.
 """
 
 import argparse
+import collections
 import sys
 import time
 
@@ -68,6 +69,9 @@ def main(arguments=None):
             lines = split.sweep(f'node[0001-{args.nodes:04d}]', deadline=20)
             on = sum(line.get('power_status') == 'on' for _, line in lines)
             print(f'{on} answer')
+            wrong = collections.Counter(str(line.get('error'))[:200] for _, line in lines)
+            for error, count in wrong.most_common(5):
+                print(f'{count}: {error}')
     good = took <= CAPTURED and logins.most <= AT_ONCE and not unheld and on == args.nodes
     return int(not good)
 
