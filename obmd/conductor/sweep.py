@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 from obmd.common import errors
 from obmd.common import threads
@@ -9,8 +10,13 @@ from obmd.common.deadline import Deadline
 from obmd.streams import viewer
 
 
+#: nodes asked before the hub may see to something else: thousands of packets in one go would hold
+#: up every console and the heartbeat
+SLICE = 50
+
+
 def start(lives, missing, seconds):
-    """Ask all of ``lives`` at once.
+    """Ask all of ``lives``; who does not answer keeps no other waiting.
 
     :param lives: list of LiveNode.
     :param missing: dict of label -> ObmdError, nodes that cannot be asked.
@@ -23,8 +29,7 @@ def start(lives, missing, seconds):
         stream.put(_line({'node': name, 'error': _told(error)}))
     if not lives:
         stream.finish()
-    for live in lives:
-        threads.spawn(sweep.ask, live)
+    threads.spawn(sweep.ask_all, lives)
     return stream
 
 
@@ -34,6 +39,12 @@ class _Sweep:
         self._left = left
         self._deadline = deadline
         self._lock = threading.Lock()
+
+    def ask_all(self, lives):
+        for begin in range(0, len(lives), SLICE):
+            for live in lives[begin : begin + SLICE]:
+                threads.spawn(self.ask, live)
+            time.sleep(0)
 
     def ask(self, live):
         try:
