@@ -9,7 +9,6 @@ from obmd.common import threads
 from obmd.common.deadline import Deadline
 from obmd.streams import viewer
 
-
 #: nodes asked before the hub may see to something else: thousands of packets in one go would hold
 #: up every console and the heartbeat
 SLICE = 50
