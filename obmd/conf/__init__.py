@@ -6,6 +6,7 @@ only.  Nothing reads it at import.
 
 from oslo_config import cfg
 
+from obmd.conf import agent
 from obmd.conf import api
 from obmd.conf import conductor
 from obmd.conf import console
@@ -21,6 +22,7 @@ CONF = cfg.CONF
 
 _GROUPS = (
     (None, default),
+    ('agent', agent),
     ('api', api),
     ('conductor', conductor),
     ('console', console),

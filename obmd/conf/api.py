@@ -66,6 +66,12 @@ OPTIONS = [
         min=1024,
         help='Bytes of request body accepted; a longer one is answered 413.',
     ),
+    cfg.BoolOpt(
+        'restrict_lookup',
+        default=True,
+        help='Let the lookup of ironic-python-agent find only nodes that expect an agent. false: '
+        'every node, so whoever knows a MAC gets a token for a node that has none.',
+    ),
     cfg.IntOpt(
         'max_connections',
         default=8192,
