@@ -25,6 +25,7 @@ STATUS = {
     'unsupported_media_type': 415,
     'node_exists': 409,
     'node_busy': 409,
+    'mac_taken': 409,
     'console_held': 409,
     'bmc_refused': 502,
     'credentials_refused': 502,

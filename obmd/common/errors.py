@@ -87,6 +87,12 @@ class NodeExists(ObmdError):
     kind = 'node_exists'
 
 
+class MacTaken(ObmdError):
+    """A MAC address is another node's."""
+
+    kind = 'mac_taken'
+
+
 class NodeBusy(ObmdError):
     """Too many writes wait for this node already."""
 

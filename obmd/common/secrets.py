@@ -43,11 +43,13 @@ __all__ = [
     'new_id',
     'new_token',
     'open_info',
+    'open_json',
     'parse_token',
     'read_admin_token',
     'read_private',
     'scrub',
     'seal_info',
+    'seal_json',
     'token_hash',
     'write_secret',
 ]
@@ -292,6 +294,23 @@ def open_info(keyring, node):
             node=node.name,
         )
     return plain['info']
+
+
+def seal_json(public, uuid, value):
+    """:param value: dict, a node's instance_info.  :returns: (sealed, key id), both str."""
+    return public.seal({'uuid': uuid, 'json': value}), public.key_id
+
+
+def open_json(keyring, uuid, sealed, key_id):
+    """:returns: dict that :func:`seal_json` sealed.
+
+    :raises SealMismatch: damaged, or sealed for another node or as something else.
+    :raises KeyMissing: sealed to a key that this conductor lacks.
+    """
+    plain = keyring.open(sealed, key_id)
+    if plain.get('uuid') != uuid or not isinstance(plain.get('json'), dict):
+        raise errors.SealMismatch("what is sealed is not this node's")
+    return plain['json']
 
 
 # -- files ------------------------------------------------------------------------------------

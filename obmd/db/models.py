@@ -89,6 +89,49 @@ class Node(Base):
     updated_at = sa.Column(sa.Double, nullable=False)
 
 
+class Port(Base):
+    """A network interface of a node; no two nodes have the same."""
+
+    __tablename__ = 'ports'
+    __table_args__ = (sa.Index('ix_ports_node_uuid', 'node_uuid'),)
+
+    #: lower case, with colons
+    mac = sa.Column(sa.String(17), primary_key=True)
+    node_uuid = sa.Column(sa.String(36), nullable=False)
+
+
+class Description(Base):
+    """What operators say about a node; beside ``nodes``, whose rows each request reads."""
+
+    __tablename__ = 'descriptions'
+
+    node_uuid = sa.Column(sa.String(36), primary_key=True)
+    properties = sa.Column(sa.JSON, nullable=False, default=dict)
+    extra = sa.Column(sa.JSON, nullable=False, default=dict)
+    #: what may be shown of it
+    instance_info = sa.Column(sa.JSON, nullable=False, default=dict)
+    #: the whole of it, if something may not be shown
+    sealed_instance_info = sa.Column(_LONG)
+    key_id = sa.Column(sa.String(32))
+
+
+class Agent(Base):
+    """The ramdisk's agent on a node: whether one is expected, and what it said."""
+
+    __tablename__ = 'agents'
+
+    node_uuid = sa.Column(sa.String(36), primary_key=True)
+    expect_until = sa.Column(sa.Double)
+    token_hash = sa.Column(sa.String(64))
+    token_issued_at = sa.Column(sa.Double)
+    url = sa.Column(_LONG)
+    version = sa.Column(_LONG)
+    verify_ca = sa.Column(_LONG)
+    status = sa.Column(_LONG)
+    status_message = sa.Column(_LONG)
+    heartbeat_at = sa.Column(sa.Double)
+
+
 class Conductor(Base):
     __tablename__ = 'conductors'
 

@@ -7,6 +7,7 @@ Every function raises :class:`obmd.common.errors.Unavailable` when the database 
 """
 
 import dataclasses
+import re
 import time
 
 import sqlalchemy as sa
@@ -19,6 +20,10 @@ from obmd.db import models
 _TABLE = models.Node.__table__
 #: names or uuids in one query; SQLite takes 32,766 variables, older ones 999
 CHUNK = 500
+#: RFC 9562, section 4; its letters may be of either case
+_UUID = re.compile('[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}', re.IGNORECASE)
+#: what goes with a node's row
+_BESIDE = (models.Port.__table__, models.Description.__table__, models.Agent.__table__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +82,15 @@ def update(session, where, clock=time.time, **values):
     return session.execute(statement).rowcount
 
 
-def _text(value):
+def hold(session, uuid, clock=time.time):
+    """Keep a node from being deleted until the transaction ends, and tell it from one that was.
+
+    :returns: bool, whether there is such a node.
+    """
+    return bool(update(session, [_TABLE.c.uuid == uuid], clock))
+
+
+def text(value):
     """A database's text has no NUL and no half of a surrogate pair; a BMC's own words might."""
     return value and value.replace('\0', '').encode(errors='replace').decode()
 
@@ -97,12 +110,12 @@ def storable(name):
 def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, clock=time.time):
     """Register a node.  :returns: :class:`Node`, owned by nobody, without a token.
 
-    :raises NodeExists: the name is taken.
+    :raises NodeExists: the name is taken, or another node's uuid.
     :raises InvalidInput: the name cannot be stored.
     """
     if not storable(name):
         raise errors.InvalidInput('a node name has 1 to 255 characters, none of them NUL')
-    if address != _text(address):
+    if address != text(address):
         raise errors.InvalidInput('an address is text without NUL')
     now = clock()
     values = {
@@ -119,6 +132,8 @@ def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, cl
     }
     try:
         with engine.writer() as session:
+            if _UUID.fullmatch(name) and _one(session, _BY_UUID, uuid=name.lower()):
+                raise errors.NodeExists(f'"{name}" is the uuid of another node', node=name)
             session.execute(sa.insert(_TABLE).values(values))
             return _one(session, _BY_UUID, uuid=uuid)
     except db_exc.DBDuplicateEntry:
@@ -134,7 +149,10 @@ def delete(name):
         node = _one(session, _BY_NAME, name=name)
         if node is None:
             return None
+        # first: who adds something beside a node holds its row
         gone = session.execute(sa.delete(_TABLE).where(_TABLE.c.id == node.id)).rowcount
+        for table in _BESIDE:
+            session.execute(sa.delete(table).where(table.c.node_uuid == node.uuid))
         return node if gone else None
 
 
@@ -155,6 +173,15 @@ def get_by_uuid(uuid):
     """:returns: :class:`Node` or None."""
     with engine.reader() as session:
         return _one(session, _BY_UUID, uuid=uuid)
+
+
+def get_by_ident(ident):
+    """:param ident: str, a node's uuid or, where there is no such uuid, its name.
+
+    :returns: :class:`Node` or None.
+    """
+    found = get_by_uuid(ident.lower()) if _UUID.fullmatch(ident) else None
+    return found or get(ident)
 
 
 def by_uuids(uuids):
@@ -293,7 +320,7 @@ def set_target(uuid, incarnation, epoch, state, until, reason, call_id):
         epoch,
         target_power_state=state,
         target_until=until,
-        target_reason=_text(reason),
+        target_reason=text(reason),
         target_call_id=call_id,
         last_error=None,
     )
@@ -312,7 +339,7 @@ def clear_target(uuid, incarnation, epoch, last_error=None):
         target_until=None,
         target_reason=None,
         target_call_id=None,
-        last_error=_text(last_error),
+        last_error=text(last_error),
     )
 
 
@@ -322,7 +349,7 @@ def clear_target(uuid, incarnation, epoch, last_error=None):
 @engine.retried
 def refuse_credentials(uuid, reason, clock=time.time):
     """The BMC refused the credentials: nobody tries them again.  :returns: bool, known node."""
-    values = {'credentials_refused': _text(reason), 'credentials_refused_at': clock()}
+    values = {'credentials_refused': text(reason), 'credentials_refused_at': clock()}
     with engine.writer() as session:
         return bool(update(session, [_TABLE.c.uuid == uuid], clock, **values))
 

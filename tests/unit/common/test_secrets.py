@@ -297,6 +297,25 @@ def test_what_was_never_sealed_is_refused_without_a_word_of_it(keyring, sealed):
 # -- files ------------------------------------------------------------------------------------
 
 
+def test_a_sealed_object_is_opened_for_its_own_node_only(keyring):
+    value = {'configdrive': 'H4sI', 'nested': {'é': [1, None]}}
+    sealed, key_id = secrets.seal_json(keyring.public, 'u1', value)
+    assert 'H4sI' not in sealed
+    assert secrets.open_json(keyring, 'u1', sealed, key_id) == value
+    with pytest.raises(errors.SealMismatch):
+        secrets.open_json(keyring, 'u2', sealed, key_id)
+
+
+def test_credentials_and_an_object_are_not_taken_for_each_other(keyring):
+    sealed, key_id = secrets.seal_info(keyring.public, 'u1', 'ipmi', '10.0.0.1', INFO)
+    with pytest.raises(errors.SealMismatch):
+        secrets.open_json(keyring, 'u1', sealed, key_id)
+    sealed, key_id = secrets.seal_json(keyring.public, 'u1', INFO)
+    node = dataclasses.replace(row(keyring.public), sealed_info=sealed, key_id=key_id)
+    with pytest.raises(errors.SealMismatch):
+        secrets.open_info(keyring, node)
+
+
 def test_a_secret_replaces_the_file_as_a_whole(tmp_path):
     path = tmp_path / 'new' / 'secret'
     secrets.write_secret(str(path), 'one')

@@ -297,3 +297,20 @@ def test_a_node_does_not_show_its_secrets():
         assert 'sealed' not in shown
     with pytest.raises(dataclasses.FrozenInstanceError):
         node.owner = INC
+
+
+def test_an_identity_is_a_uuid_or_else_a_name():
+    node = make()
+    for ident in (node.uuid, node.uuid.upper(), 'n1'):
+        assert nodes.get_by_ident(ident) == node
+    for ident in (node.uuid.replace('-', ''), f'{{{node.uuid}}}', 'N1', '', '\0', 'x' * 256):
+        assert nodes.get_by_ident(ident) is None
+
+
+def test_a_name_may_look_like_a_uuid_unless_it_is_another_nodes():
+    node = make()
+    name = str(uuid.uuid4())
+    assert nodes.get_by_ident(make(name).name) == nodes.get(name)
+    for taken in (node.uuid, node.uuid.upper()):
+        with pytest.raises(errors.NodeExists, match='the uuid of another node'):
+            make(taken)

@@ -1,0 +1,171 @@
+"""The ramdisk agents of nodes: the table ``agents``.
+
+Times are wall times, seconds since the epoch.  A node without a row expects no agent and has
+none; ``nodes.delete`` takes the row along.  What an agent said is written only while its token is
+the node's: a late write of an agent that was forgotten matches nothing.
+
+Every function raises :class:`obmd.common.errors.Unavailable` when the database is not there.
+"""
+
+import dataclasses
+import time
+
+import sqlalchemy as sa
+
+from obmd.db import engine
+from obmd.db import models
+from obmd.db import nodes
+
+_TABLE = models.Agent.__table__
+_PORTS = models.Port.__table__
+
+
+@dataclasses.dataclass(frozen=True)
+class Agent:
+    """One row.
+
+    :ivar expect_until: an agent is expected until then, or None: not.
+    :ivar token_hash: str, SHA-256 of the agent's token in hex, or None: none was issued.
+    :ivar verify_ca: str, PEM of the authority of the agent's own certificate, or None.
+    :ivar heartbeat_at: when it last reported in, as far as it was written, or None.
+    """
+
+    expect_until: float | None = None
+    token_hash: str | None = dataclasses.field(default=None, repr=False)
+    token_issued_at: float | None = None
+    url: str | None = None
+    version: str | None = None
+    verify_ca: str | None = dataclasses.field(default=None, repr=False)
+    status: str | None = None
+    status_message: str | None = None
+    heartbeat_at: float | None = None
+
+    def is_expected(self, now):
+        """:param now: wall time.  :returns: bool."""
+        return self.expect_until is not None and now < self.expect_until
+
+
+_FIELDS = [field.name for field in dataclasses.fields(Agent)]
+#: what is forgotten with an agent
+_FORGOTTEN = {name: None for name in _FIELDS if name != 'expect_until'}
+_ROW = sa.select(*(_TABLE.c[name] for name in _FIELDS)).where(
+    _TABLE.c.node_uuid == sa.bindparam('uuid')
+)
+# of every lookup: made once; two are of interest, for then no node is meant
+_OF_MACS = nodes.select(
+    models.Node.__table__.c.uuid.in_(
+        sa.select(_PORTS.c.node_uuid).where(_PORTS.c.mac.in_(sa.bindparam('macs', expanding=True)))
+    )
+).limit(2)
+_TOKENS = (
+    sa.select(_TABLE.c.node_uuid, _TABLE.c.token_hash)
+    .where(_TABLE.c.node_uuid.in_(sa.bindparam('uuids', expanding=True)))
+    .order_by(_TABLE.c.node_uuid)
+    .with_for_update()
+)
+
+
+@engine.retried
+def get(uuid):
+    """:returns: :class:`Agent`, an empty one where there is none."""
+    with engine.reader() as session:
+        row = session.execute(_ROW, {'uuid': uuid}).one_or_none()
+    return Agent(*(row or ()))
+
+
+@engine.retried
+def find(macs):
+    """Whose these addresses are: one query, whether there are such ports or not.
+
+    :param macs: at most 128, in lower case with colons.
+    :returns: list of :class:`obmd.db.nodes.Node`, at most 2: with two, no node is meant.
+    """
+    with engine.reader() as session:
+        return [nodes.Node(*row) for row in session.execute(_OF_MACS, {'macs': list(macs)})]
+
+
+@engine.retried
+def expect(uuid, until, clock=time.time):
+    """Expect an agent until a wall time: begins anew, a former agent is forgotten.  None: expect
+    none any more; one that is there stays.
+
+    :returns: bool, known node.
+    """
+    values = {'expect_until': until}
+    if until is not None:
+        values |= _FORGOTTEN
+    with engine.writer() as session:
+        if not nodes.hold(session, uuid, clock):
+            return False
+        _put(session, uuid, values)
+        return True
+
+
+def _put(session, uuid, values):
+    if not session.execute(_update(uuid).values(values)).rowcount:
+        session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **values))
+
+
+def _update(uuid):
+    return sa.update(_TABLE).where(_TABLE.c.node_uuid == uuid)
+
+
+@engine.retried_if_undone
+def issue_token(uuid, token_hash, clock=time.time):
+    """Give the node's agent a token, where it has none yet.
+
+    :returns: bool, whether it is the agent's token now; False: it has another, or there is no
+        such node.
+    """
+    values = {'token_hash': token_hash, 'token_issued_at': clock()}
+    with engine.writer() as session:
+        if not nodes.hold(session, uuid, clock):
+            return False
+        if session.execute(_ROW, {'uuid': uuid}).one_or_none() is None:
+            session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **values))
+            return True
+        free = _update(uuid).where(_TABLE.c.token_hash.is_(None)).values(values)
+        return bool(session.execute(free).rowcount)
+
+
+@engine.retried
+def forget(uuid):
+    """Forget the agent, its token too; whether one is expected stays.
+
+    :returns: bool, whether there was a row.
+    """
+    with engine.writer() as session:
+        return bool(session.execute(_update(uuid).values(_FORGOTTEN)).rowcount)
+
+
+def record(beats):
+    """Write what agents said, in a transaction for each 500; what is equal is one statement.
+
+    :param beats: list of (uuid, token hash, dict of columns); one of each uuid.
+    :returns: set of the uuids whose agent still has that token; the others are not written.
+    """
+    matched = set()
+    for start in range(0, len(beats), nodes.CHUNK):
+        matched |= _record(beats[start : start + nodes.CHUNK])
+    return matched
+
+
+@engine.retried
+def _record(beats):
+    with engine.writer() as session:
+        held = session.execute(_TOKENS, {'uuids': [uuid for uuid, _, _ in beats]})
+        tokens = {tuple(row) for row in held if row.token_hash is not None}
+        said = {}
+        for uuid, token_hash, columns in beats:
+            if (uuid, token_hash) in tokens:
+                values = tuple((name, _storable(columns[name])) for name in sorted(columns))
+                said.setdefault(values, []).append(uuid)
+        for values, uuids in said.items():
+            among = _TABLE.c.node_uuid.in_(uuids)
+            if values:
+                session.execute(sa.update(_TABLE).where(among).values(dict(values)))
+        return {uuid for uuids in said.values() for uuid in uuids}
+
+
+def _storable(value):
+    return nodes.text(value) if isinstance(value, str) else value
