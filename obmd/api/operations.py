@@ -74,11 +74,11 @@ def call_deadline():
 
 
 def find(label):
-    """:param label: str or None (it cannot be a name).  :returns: Node.
+    """:param label: str, a node's uuid or name, or None (it cannot be one).  :returns: Node.
 
     :raises InvalidInput: not a name.  :raises NotFound:
     """
-    found = nodes.get(check_label(label))
+    found = nodes.get_by_ident(check_label(label))
     if found is None:
         raise errors.NotFound('there is no such node', label)
     return found

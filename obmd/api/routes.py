@@ -6,6 +6,7 @@ empty one is another path.  ``{id}`` is the label of a node.
 
 from obmd.api import errors as api_errors
 from obmd.api.doors import native
+from obmd.api.doors import nodes
 from obmd.api.doors import obmd
 from obmd.common import errors
 from obmd.common import exposition
@@ -25,6 +26,7 @@ ROUTES = {
     '/node/{id}/boot_device': {'PUT': obmd.boot_device},
     # obmd's own
     '/api/v1/power': {'GET': native.sweep},
+    '/api/v1/nodes/{id}': {'GET': nodes.show, 'PATCH': nodes.change},
     '/api/v1/nodes/{id}/event_log': {'GET': native.event_log},
     '/healthz': {'GET': native.healthz},
     '/readyz': {'GET': native.readyz},

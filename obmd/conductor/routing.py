@@ -72,6 +72,10 @@ class Router:
         except KeyError:
             raise OwnerGone('the conductor has just gone', retry_after=self._retry_after) from None
 
+    def host_of(self, node):
+        """:returns: str, the host of the node's owner, which may not live, or None."""
+        return self._hosts.get(node.owner)
+
     @contextlib.contextmanager
     def watched(self, incarnation, give_up):
         """Within it ``give_up()`` is called when that conductor is not live any more; it costs no

@@ -5,6 +5,7 @@ import os
 from obmd.cmd.manage import base
 from obmd.common import errors
 from obmd.common import secrets
+from obmd.db import descriptions
 from obmd.db import nodes
 
 
@@ -42,7 +43,7 @@ class KeyList(base.Lister):
 
 
 class Rekey(base.Command):
-    """Seal every node's BMC credentials to the newest key.
+    """Seal every node's BMC credentials and instance_info to the newest key.
 
     After "obmd-manage key new", once every conductor has the new private file. Needs that file,
     so run it where a conductor runs. Services may go on meanwhile; what is at the newest key
@@ -51,27 +52,45 @@ class Rekey(base.Command):
 
     def take_action(self, parsed_args):
         base.open_database()
-        keyring = secrets.Keyring.load(secrets.key_paths()[0])
-        newest = keyring.public
-        seen = done = failed = 0
+        self._keyring = secrets.Keyring.load(secrets.key_paths()[0])
+        self._seen = self._done = self._failed = 0
+        newest = self._keyring.public.key_id
         for node in base.every_node():
-            seen += 1
-            if node.key_id != newest.key_id:
-                try:
-                    done += self._reseal(node, keyring)
-                except (errors.SealMismatch, errors.KeyMissing) as error:
-                    failed += 1
-                    self.progress(f'{base.printable(node.name)}: {error.reason}')
-            if seen % base.PAGE == 0:
-                self.progress(f'{seen} nodes seen, {done} sealed anew')
-        self.progress(f'{seen} nodes seen, {done} sealed anew, {failed} failed')
-        self.say(f'newest key: {newest.key_id}')
-        return 1 if failed else 0
+            self._seen += 1
+            if node.key_id != newest:
+                self._try(node.name, self._credentials, node)
+            if self._seen % base.PAGE == 0:
+                self.progress(f'{self._seen} nodes seen, {self._done} sealed anew')
+        for uuid, name, sealed, key_id in _instance_infos(newest):
+            self._try(name, self._instance_info, uuid, sealed, key_id)
+        said = f'{self._seen} nodes seen, {self._done} sealed anew, {self._failed} failed'
+        self.progress(said)
+        self.say(f'newest key: {newest}')
+        return 1 if self._failed else 0
 
-    @staticmethod
-    def _reseal(node, keyring):
-        info = secrets.open_info(keyring, node)
+    def _try(self, name, reseal, *args):
+        try:
+            self._done += reseal(*args)
+        except (errors.SealMismatch, errors.KeyMissing) as error:
+            self._failed += 1
+            self.progress(f'{base.printable(name)}: {error.reason}')
+
+    def _credentials(self, node):
+        info = secrets.open_info(self._keyring, node)
         sealed, key_id = secrets.seal_info(
-            keyring.public, node.uuid, node.driver, node.address, info
+            self._keyring.public, node.uuid, node.driver, node.address, info
         )
         return nodes.reseal(node.uuid, node.sealed_info, sealed, key_id)
+
+    def _instance_info(self, uuid, old_sealed, old_key_id):
+        value = secrets.open_json(self._keyring, uuid, old_sealed, old_key_id)
+        sealed, key_id = secrets.seal_json(self._keyring.public, uuid, value)
+        return descriptions.reseal(uuid, old_sealed, sealed, key_id)
+
+
+def _instance_infos(newest):
+    """Yield what is sealed to another key than ``newest``, page by page."""
+    last = ''
+    while page := descriptions.sealed_to_others(newest, last, base.PAGE):
+        yield from page
+        last = page[-1][0]

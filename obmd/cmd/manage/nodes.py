@@ -1,23 +1,31 @@
 """``obmd-manage node ...``"""
 
+import time
+
 from obmd.cmd.manage import base
 from obmd.common import errors
 from obmd.conductor import console
 from obmd.conductor import ownership
 from obmd.conf import CONF
+from obmd.db import agents
 from obmd.db import conductors
+from obmd.db import descriptions
 from obmd.db import nodes
 
 
 class _OneNode(base.Configured):
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
-        parser.add_argument('node', metavar='NODE', help='Name of the node.')
+        parser.add_argument('node', metavar='NODE', help='Name or uuid of the node.')
         return parser
 
 
-def _unknown(name):
-    return errors.NotFound(f'there is no node "{base.printable(name)}"', node=name)
+def _find(ident):
+    base.open_database()
+    node = nodes.get_by_ident(ident)
+    if node is None:
+        raise errors.NotFound(f'there is no node "{base.printable(ident)}"', node=ident)
+    return node
 
 
 class NodeRetry(_OneNode, base.Command):
@@ -28,9 +36,7 @@ class NodeRetry(_OneNode, base.Command):
     """
 
     def take_action(self, parsed_args):
-        base.open_database()
-        if not nodes.retry_credentials(parsed_args.node):
-            raise _unknown(parsed_args.node)
+        nodes.retry_credentials(_find(parsed_args.node).name)
 
 
 class NodeList(base.Lister):
@@ -65,10 +71,7 @@ class NodeShow(_OneNode, base.ShowOne):
     """Show what the database has of a node, without its secrets."""
 
     def take_action(self, parsed_args):
-        base.open_database()
-        node = nodes.get(parsed_args.node)
-        if node is None:
-            raise _unknown(parsed_args.node)
+        node = _find(parsed_args.node)
         shown = {
             'name': node.name,
             'uuid': node.uuid,
@@ -91,8 +94,23 @@ class NodeShow(_OneNode, base.ShowOne):
             'last_error': node.last_error,
             'created_at': base.when(node.created_at),
             'updated_at': base.when(node.updated_at),
+            'ports': ' '.join(descriptions.get(node.uuid).ports),
+            **_agent(agents.get(node.uuid)),
         }
         return tuple(shown), tuple(base.printable(value) for value in shown.values())
+
+
+def _agent(agent):
+    return {
+        'expect_agent': 'yes' if agent.is_expected(time.time()) else 'no',
+        'expect_agent_until': base.when(agent.expect_until),
+        'agent_token_issued_at': base.when(agent.token_issued_at),
+        'agent_url': agent.url,
+        'agent_version': agent.version,
+        'agent_status': agent.status,
+        'agent_status_message': agent.status_message,
+        'agent_last_heartbeat': base.when(agent.heartbeat_at),
+    }
 
 
 class NodeOwner(_OneNode, base.ShowOne):
@@ -103,10 +121,7 @@ class NodeOwner(_OneNode, base.ShowOne):
     """
 
     def take_action(self, parsed_args):
-        base.open_database()
-        node = nodes.get(parsed_args.node)
-        if node is None:
-            raise _unknown(parsed_args.node)
+        node = _find(parsed_args.node)
         rows = {row.incarnation: row for row in conductors.all()}
         shown = {
             'name': node.name,

@@ -88,6 +88,9 @@ class Router:
             give_up()
         yield
 
+    def host_of(self, node):
+        return node.owner and f'host-{node.owner}'
+
     def split(self, found):
         by_owner, unroutable = {}, {}
         for node in found:

@@ -6,7 +6,9 @@ import pytest
 
 from obmd.cmd.manage import app as manage
 from obmd.common import secrets
+from obmd.db import agents
 from obmd.db import conductors
+from obmd.db import descriptions
 from obmd.db import engine
 from obmd.db import nodes
 from obmd.db import owners
@@ -126,6 +128,47 @@ def test_rekey_tells_of_a_row_that_cannot_be_opened_and_does_the_rest(fleet):
     assert 'n1: the sealed credentials are not those of this node' in said
     assert '3 nodes seen, 2 sealed anew, 1 failed' in said
     assert 'geheim' not in said
+
+
+def test_rekey_moves_each_instance_info_to_the_newest_key(fleet, monkeypatch):
+    monkeypatch.setattr(manage.base, 'PAGE', 1)
+    public = secrets.PublicKey.load(secrets.key_paths()[1])
+    for name in ('n0', 'n1', 'n2'):
+        uuid = nodes.get(name).uuid
+        of = 'another' if name == 'n1' else uuid
+        sealed, key_id = secrets.seal_json(public, of, {'configdrive': 'geheim'})
+        descriptions.change(uuid, sealed_instance_info=sealed, key_id=key_id)
+    newest = fleet('key', 'new')[1].split()[1]
+    status, _, said = fleet('rekey')
+    assert status == 1
+    assert "n1: what is sealed is not this node's" in said
+    assert '3 nodes seen, 5 sealed anew, 1 failed' in said
+    engine.setup()
+    keyring = secrets.Keyring.load(secrets.key_paths()[0])
+    for name in ('n0', 'n2'):
+        uuid = nodes.get(name).uuid
+        found = descriptions.get(uuid)
+        assert found.key_id == newest
+        opened = secrets.open_json(keyring, uuid, found.sealed_instance_info, newest)
+        assert opened == {'configdrive': 'geheim'}
+    assert '3 nodes seen, 0 sealed anew, 1 failed' in fleet('rekey')[2]
+
+
+def test_what_is_known_of_an_agent_is_shown_by_name_and_uuid(fleet):
+    uuid = nodes.get('n1').uuid
+    descriptions.change(uuid, ['52:54:00:00:00:02', '52:54:00:00:00:01'])
+    agents.expect(uuid, 4e9)
+    agents.issue_token(uuid, 'a' * 64, lambda: 1000.0)
+    said = {'url': 'https://10.0.0.9:9999', 'status_message': 'x\x1b[2J', 'heartbeat_at': 1002.5}
+    agents.record([(uuid, 'a' * 64, said)])
+    for ident in ('n1', uuid):
+        shown = json.loads(fleet('node', 'show', ident, '-f', 'json')[1])
+        assert shown['ports'] == '52:54:00:00:00:01 52:54:00:00:00:02'
+        assert shown['expect_agent'] == 'yes'
+        assert shown['agent_url'] == 'https://10.0.0.9:9999'
+        assert shown['agent_status_message'] == 'x\\x1b[2J'
+        assert shown['agent_last_heartbeat'] == '1970-01-01T00:16:42Z'
+        assert 'aaaa' not in str(shown)
 
 
 def test_nodes_are_listed_and_shown_without_secrets(fleet):
