@@ -319,6 +319,16 @@ LOCK_WAITS = Durations(
     'Waits of writes (power, boot device) for their node.',
     ('outcome',),
 )
+AGENTS_ALIVE = State(
+    'obmd_agents_alive', 'Ramdisk agents that reported in within [agent] heartbeat_timeout.'
+)
+AGENT_HEARTBEATS = Events(
+    'obmd_agent_heartbeats_total', 'Heartbeats of ramdisk agents that came here.', ('outcome',)
+)
+AGENT_WINDOWS_MISSED = Events(
+    'obmd_agent_windows_missed_total',
+    'Times that an agent which was alive did not report in for [agent] heartbeat_timeout.',
+)
 STREAMS_CUT = Events(
     'obmd_streams_cut_total', 'Streams ended because their right ended.', ('reason',)
 )

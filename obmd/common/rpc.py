@@ -33,6 +33,10 @@ GRACE = 2.0
 SERVE_LIMIT = 10.0
 #: seconds that closing may take when the broker does not answer
 CLOSE_LIMIT = 0.5
+#: errors of a callee's dispatcher: it is of an earlier version than the method
+TOO_OLD = ('UnsupportedVersion', 'NoSuchMethod')
+#: seconds after which an upgrade that goes on may be over
+UPGRADE_PAUSE = 10
 #: least seconds without a sign of a callee after which it counts as dead
 MONITOR_MIN = 3
 
@@ -208,8 +212,10 @@ class _Client:
         except oslo_messaging.MessageDeliveryFailure:
             raise errors.Unavailable('the message bus cannot be reached', retry_after=5) from None
         except oslo_messaging.RPCVersionCapError as error:
-            raise errors.Unavailable(f'the conductor {server} is of another version') from error
+            raise _other_version(server) from error
         except oslo_messaging.RemoteError as error:
+            if error.exc_type in TOO_OLD:
+                raise _other_version(server) from None
             LOG.error('call of %s on %s: %s', method, server, error.exc_type)
             raise errors.ObmdError('the conductor failed to answer') from None
 
@@ -223,6 +229,12 @@ class _Client:
         except oslo_messaging.MessagingException as error:
             metrics.RPC_NEWS_LOST.count()
             LOG.warning('%s could not be told to %s: %s', method, server, error)
+
+
+def _other_version(server):
+    return errors.Unavailable(
+        f'the conductor {server} is of another version than the API', retry_after=UPGRADE_PAUSE
+    )
 
 
 class _Outcome:

@@ -8,6 +8,7 @@ from obmd.common import errors
 from obmd.common import metrics
 from obmd.common import secrets
 from obmd.conductor import node
+from obmd.db import descriptions
 from obmd.db import nodes
 from obmd.db import owners
 from obmd.drivers import base
@@ -231,6 +232,16 @@ class Holdings:
             return None
         self._unreadable.discard(row.uuid)
         return made
+
+    def open_instance_info(self, live):
+        """:returns: dict, the node's instance_info in the clear, empty if there is none.
+
+        :raises SealMismatch, KeyMissing: it cannot be opened here.
+        """
+        found = descriptions.get(live.uuid)
+        if found.sealed_instance_info is None:
+            return {}
+        return secrets.open_json(self._keyring, live.uuid, found.sealed_instance_info, found.key_id)
 
     def _driver(self, row):
         driver_class = registry.get(row.driver)

@@ -33,20 +33,24 @@ class Manager:
     :param holdings: :class:`obmd.conductor.holdings.Holdings`.
     :param revocation: :class:`obmd.conductor.revocation.Revocation`.
     :param tickets: :class:`obmd.streams.tickets.Tickets`.
+    :param agents: :class:`obmd.conductor.agents.Agents`.
     :param callback_url: str, under which the tickets' streams are served.
     :param lease: :class:`obmd.conductor.lease.Lease`.
     :param refresh: looks at the conductors now, if that was not done just before.
     """
 
-    target = oslo_messaging.Target(version='1.0')
+    target = oslo_messaging.Target(version='1.1')
 
-    def __init__(self, incarnation, holdings, revocation, tickets, callback_url, lease, refresh):
+    def __init__(
+        self, incarnation, holdings, revocation, tickets, agents, callback_url, lease, refresh
+    ):
         self._incarnation = incarnation
         self._lease = lease
         self._refresh = refresh
         self._holdings = holdings
         self._revocation = revocation
         self._tickets = tickets
+        self._agents = agents
         self._callback_url = callback_url.rstrip('/')
         self._stopping = None
         self._seen = collections.OrderedDict()
@@ -132,6 +136,22 @@ class Manager:
         return self._ticket(
             lambda: (sweep.start(lives, missing, seconds), headers), _nothing, headers
         )
+
+    # -- ramdisk agents -----------------------------------------------------------------------
+
+    @rpc.answers
+    def agent_heartbeats(self, _context, incarnation, beats, seconds):
+        self._require_self(incarnation)
+        answers = self._agents.take(beats, Deadline(seconds))
+        return [error and error.to_wire() for error in answers]
+
+    @rpc.answers
+    def agent_state(self, _context, call):
+        return self._agents.state(self._live(call))
+
+    @rpc.answers
+    def open_instance_info(self, _context, call):
+        return self._holdings.open_instance_info(self._live(call))
 
     # -- news; nobody waits for an answer ----------------------------------------------------
 

@@ -12,6 +12,7 @@ from obmd.common import metrics
 from obmd.conductor import power
 from obmd.conductor import shadow
 from obmd.conf import CONF
+from obmd.db import agents
 from obmd.db import nodes
 from obmd.drivers import base
 
@@ -34,6 +35,8 @@ class LiveNode:
     :ivar token_id: str or None, the node's token when it was claimed.
     :param driver: an instance of the node's driver.
     :param make_console: called with this node, gives its :class:`obmd.conductor.console.Console`.
+    :ivar agent: :class:`obmd.conductor.agents.Seen` or None, the ramdisk agent as last heard.
+    :ivar agents_forgotten: int, how often that was forgotten.
     :ivar going: ObmdError or None, why nothing is asked of the BMC any more.
     :param incarnation: of this conductor's start; with ``epoch`` it guards every write to the row.
     :param timers: :class:`obmd.common.timers.Timers`.
@@ -54,6 +57,8 @@ class LiveNode:
         self._refused = row.credentials_refused
         self._refusal_recorded = True
         self._heard = base.UNKNOWN
+        self.agent = None
+        self.agents_forgotten = 0
         self.going = None
         self._waiting = 0
         self._waiting_since = None
@@ -267,3 +272,32 @@ class LiveNode:
             mine = nodes.set_sol_holder(self.uuid, self.incarnation, self.epoch, holder)
             self.sol_holder = holder
         return mine
+
+    # -- the ramdisk agent ------------------------------------------------------------------------
+
+    def forget_agent(self):
+        """The machine is off or starts anew: its agent is gone, and its token worth nothing.
+
+        :raises Unavailable: it is not forgotten; whoever asked the BMC for it asks again.
+        """
+        self._change_agent(agents.forget, 'its agent is not forgotten')
+
+    def expect_agent(self, until):
+        """The next start brings an agent.
+
+        :param until: wall time, s.
+        :raises Unavailable: none is expected; whoever asked the BMC for it asks again.
+        """
+        self._change_agent(agents.expect, 'no agent is expected', until)
+
+    def _change_agent(self, change, otherwise, *args):
+        try:
+            change(self.uuid, *args)
+        except errors.Unavailable as error:
+            raise errors.Unavailable(
+                f'{otherwise}, though the BMC may have done its part: {error.reason}; ask again',
+                self.name,
+                error.retry_after,
+            ) from error
+        self.agents_forgotten += 1
+        self.agent = None

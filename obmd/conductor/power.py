@@ -24,6 +24,10 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between two looks at a node that shuts down: first and longest
 LOOK_MIN, LOOK_MAX = 0.25, 5.0
+#: after which no agent runs any more that did before
+ENDS_AGENT = (base.Power.OFF, base.Power.RESET, base.Power.CYCLE)
+#: boot devices, as drivers call them, that bring a ramdisk
+NETWORK = ('pxe', 'network')
 #: seconds after which a BMC that has not answered may not have many more callers wait for it
 SLOW = 1.0
 
@@ -279,7 +283,20 @@ def set_power(live, action, deadline, caller=callers.UNKNOWN):
     deadline = deadline.within(CONF.conductor.power_timeout)
     with live.write(f'power {action}', deadline, caller) as driver:
         _call_off(live, f'power {action} was asked for')
+        _set_power(live, driver, action, deadline)
+
+
+def _set_power(live, driver, action, deadline):
+    """The agent that ran is gone once the BMC has taken it; where the outcome is not known, it may
+    run on, and keeps its token."""
+    try:
         driver.set_power(action, deadline)
+    except errors.StateNotReached:
+        if action in ENDS_AGENT:
+            live.forget_agent()
+        raise
+    if action in ENDS_AGENT:
+        live.forget_agent()
 
 
 def cycle(live, force, deadline, call_id, caller=callers.UNKNOWN):
@@ -293,13 +310,14 @@ def cycle(live, force, deadline, call_id, caller=callers.UNKNOWN):
     deadline = deadline.within(CONF.conductor.power_timeout)
     with live.write('power cycle', deadline, caller) as driver:
         if driver.cycles_itself:
-            driver.set_power(base.Power.CYCLE, deadline)
+            _set_power(live, driver, base.Power.CYCLE, deadline)
             return
         _call_off(live, 'a power cycle was asked for')
         if driver.power_status(deadline.within(driver.answer_within)) == base.Power.OFF:
+            live.forget_agent()
             driver.set_power(base.Power.ON, deadline)
         elif force:
-            driver.set_power(base.Power.RESET, deadline)
+            _set_power(live, driver, base.Power.RESET, deadline)
         else:
             _soft_cycle(live, driver, deadline, call_id)
 
@@ -386,6 +404,7 @@ def _turn_on_if_off(live, target):
     with live.write('second half of a soft power cycle', deadline, began_by) as driver:
         if not live.holds(target):
             return False
+        live.forget_agent()  # it is off; if that cannot be written, it stays off until it can
         driver.set_power(base.Power.ON, deadline)
         LOG.info('%s: soft power cycle done', live.name)
         return True
@@ -405,3 +424,5 @@ def set_boot_device(live, device, deadline, caller=callers.UNKNOWN):
         raise errors.InvalidInput(f'bootdev must be one of: {", ".join(legal)}', live.name)
     with live.write('set boot device', deadline, caller) as driver:
         driver.set_boot_device(device, deadline.within(driver.answer_within))
+        if device in NETWORK and CONF.agent.expect_on_pxe:
+            live.expect_agent(time.time() + CONF.agent.expect_timeout)

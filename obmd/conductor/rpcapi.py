@@ -4,6 +4,10 @@ RPC API history:
 
 1.0  power_status, set_power, power_cycle, set_boot_device, event_log, open_console, open_sweep,
      token_changed, node_changed, node_deleted.
+1.1  agent_heartbeats, agent_state, open_instance_info.
+
+A message asks for the version that its method came with: so during an upgrade either side may be
+the newer one, and only what an older conductor does not know is refused, with ``Unavailable``.
 
 A call says which conductor start (incarnation) and which epoch of ownership it was made for; the
 conductor refuses any other, so a message that comes late or to the wrong place does nothing.
@@ -18,11 +22,13 @@ import typing
 from obmd.common import callers
 from obmd.common import errors
 from obmd.common import secrets
+from obmd.conductor import beats
 
 LOG = logging.getLogger(__name__)
 
 TOPIC = 'obmd.conductor'
-VERSION = '1.0'
+#: that a method came with, and so the least that a conductor must have
+VERSION, AGENTS = '1.0', '1.1'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +55,8 @@ class ConductorAPI:
 
     def __init__(self, bus, router, tickets=None):
         self._client = bus.client(TOPIC, VERSION)
+        self._agents = bus.client(TOPIC, AGENTS)
+        self._beats = beats.Beats(self._send_beats)
         self._router = router
         self._tickets = tickets
 
@@ -80,6 +88,52 @@ class ConductorAPI:
             takeover=takeover,
         )
         return self._offer(offer)
+
+    def agent_heartbeat(self, node, beat, deadline):
+        """Have the owner of ``node`` take a heartbeat of its agent; returns when it has.
+
+        Doing it twice does no harm, so it may be repeated as a read is.
+
+        :param beat: dict: ``token_hash`` and ``url``, str; ``version``, ``verify_ca``,
+            ``status``, ``status_message``, str or None: the agent did not say; what it said
+            before stays.
+        :raises InvalidInput: the token is not the agent's any more, or the URL is another one
+            while the agent is alive; the reason is Ironic's.
+        :raises Unavailable: not now; nothing of it is kept.
+        """
+        conductor = self._router.owner_of(node)
+        beat = {'node': node.uuid, 'epoch': _epoch(node, conductor), **beat}
+        try:
+            self._beats.take(conductor, beat, deadline)
+        except errors.NotOwner:
+            self._router.look_again()
+            raise
+
+    def _send_beats(self, conductor, beats, timeout):
+        return self._agents.call(
+            conductor.host,
+            'agent_heartbeats',
+            timeout,
+            watched=functools.partial(self._router.watched, conductor.incarnation),
+            incarnation=conductor.incarnation,
+            beats=beats,
+            seconds=timeout,
+        )
+
+    def agent_state(self, node, deadline):
+        """What the owner knows of the node's agent.
+
+        :returns: dict of ``url``, ``version``, ``verify_ca`` (PEM), ``status``,
+            ``status_message``: str or None; ``heartbeat_at``: wall time in s or None; ``alive``.
+        """
+        return self._call(node, 'agent_state', deadline, read=True, client=self._agents)
+
+    def open_instance_info(self, node, deadline):
+        """The node's ``instance_info`` in the clear; only the owner has the key.
+
+        :returns: dict, empty if there is none.
+        """
+        return self._call(node, 'open_instance_info', deadline, read=True, client=self._agents)
 
     def open_sweep(self, incarnation, nodes, deadline):
         """Read the power of ``nodes``, all of one conductor.
@@ -114,21 +168,21 @@ class ConductorAPI:
     def node_deleted(self, node):
         self._tell(node, 'node_deleted')
 
-    def _call(self, node, method, deadline, caller=None, read=False, **args):
+    def _call(self, node, method, deadline, caller=None, read=False, client=None, **args):
         """:param read: it changes nothing: who waits for it is told when the owner is gone."""
         conductor = self._router.owner_of(node)
         watched = functools.partial(self._router.watched, conductor.incarnation)
         call = {
             'node': node.uuid,
             'owner': conductor.incarnation,
-            'epoch': node.owner_epoch if node.owner == conductor.incarnation else None,
+            'epoch': _epoch(node, conductor),
             'id': secrets.new_id(),
             'timeout': deadline.remaining,
         }
         if caller is not None:
             call['caller'] = caller.to_wire()
         try:
-            return self._client.call(
+            return (client or self._client).call(
                 conductor.host,
                 method,
                 deadline.remaining,
@@ -149,3 +203,8 @@ class ConductorAPI:
             return StreamOffer(offer['url'], offer['headers'])
         stream, headers = self._tickets.redeem(offer['ticket'])
         return StreamOffer(offer['url'], headers, stream)
+
+
+def _epoch(node, conductor):
+    """:returns: int, the epoch that a call is made for; None: the conductor is to claim first."""
+    return node.owner_epoch if node.owner == conductor.incarnation else None

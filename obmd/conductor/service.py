@@ -14,6 +14,7 @@ from obmd.common import secrets
 from obmd.common import threads
 from obmd.common import timers
 from obmd.common.deadline import Deadline
+from obmd.conductor import agents
 from obmd.conductor import console
 from obmd.conductor import console_log
 from obmd.conductor import handover
@@ -86,11 +87,15 @@ class Conductor:
             lambda: self._holdings.uuids,
             self._forget,
         )
+        self._agents = agents.Agents(
+            self.row.incarnation, self._holdings, self._lease, self._timers
+        )
         self.manager = manager.Manager(
             self.row.incarnation,
             self._holdings,
             self._revocation,
             self.tickets,
+            self._agents,
             callback_url,
             self._lease,
             self._refresh,
@@ -212,10 +217,18 @@ class Conductor:
             self._unbalanced = True
             return
         try:
+            self._write_agents()
             if not self._handover.give():
                 self._unbalanced = True
         finally:
             self._balancing.release()
+
+    def _write_agents(self):
+        """The next owners know of agents what is in their rows."""
+        try:
+            self._agents.flush()
+        except errors.ObmdError as error:
+            LOG.warning('the times of the last heartbeats are not written: %s', error.reason)
 
     def _tell_owner(self, incarnation, uuid):
         host = self._hosts.get(incarnation)
@@ -246,6 +259,7 @@ class Conductor:
 
     def _settle(self, live):
         live.console.start()
+        self._agents.adopt(live)
         if self._holdings.heir(live) is not None:
             self._unbalanced = True  # the rings have changed while it was claimed
         if live.target is not None:
@@ -271,6 +285,7 @@ class Conductor:
         """
         self._stopping = self.status.stopping = True
         self._holdings.close()
+        self._write_agents()
         if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
         others = self._give_away(Deadline(CONF.conductor.handover_timeout))

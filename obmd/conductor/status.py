@@ -96,13 +96,14 @@ class Status:
 
     def _tell_nodes(self):
         heard, gates = collections.Counter(), collections.Counter()
-        owned = wanted = up = down = 0
+        owned = wanted = up = down = alive = 0
         for live in self._holdings:
             if owned % SLICE == SLICE - 1:
                 time.sleep(0)
             owned += 1
             heard[live.driver_name, live.reachability] += 1
             gates[(live.driver_name,)] += live.gate_closed
+            alive += live.agent is not None
             console = live.console
             wanted += console.wanted
             up += console.up
@@ -113,6 +114,7 @@ class Status:
         metrics.OWNED.set(owned)
         metrics.NODES.show(heard)
         metrics.GATES.show(gates)
+        metrics.AGENTS_ALIVE.set(alive)
         metrics.CONSOLES_WANTED.set(wanted)
         metrics.CONSOLES_UP.set(up)
         metrics.CONSOLES_DOWN.set(down)

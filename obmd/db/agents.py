@@ -18,6 +18,7 @@ from obmd.db import nodes
 
 _TABLE = models.Agent.__table__
 _PORTS = models.Port.__table__
+_NODES = models.Node.__table__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +54,17 @@ _ROW = sa.select(*(_TABLE.c[name] for name in _FIELDS)).where(
 )
 # of every lookup: made once; two are of interest, for then no node is meant
 _OF_MACS = nodes.select(
-    models.Node.__table__.c.uuid.in_(
+    _NODES.c.uuid.in_(
         sa.select(_PORTS.c.node_uuid).where(_PORTS.c.mac.in_(sa.bindparam('macs', expanding=True)))
     )
 ).limit(2)
+_AMONG = sa.select(_TABLE.c.node_uuid, *(_TABLE.c[name] for name in _FIELDS)).where(
+    _TABLE.c.node_uuid.in_(sa.bindparam('uuids', expanding=True))
+)
+_OWNED = sa.select(_NODES.c.uuid).where(
+    _NODES.c.uuid.in_(sa.bindparam('uuids', expanding=True)),
+    _NODES.c.owner == sa.bindparam('owner'),
+)
 _TOKENS = (
     sa.select(_TABLE.c.node_uuid, _TABLE.c.token_hash)
     .where(_TABLE.c.node_uuid.in_(sa.bindparam('uuids', expanding=True)))
@@ -71,6 +79,23 @@ def get(uuid):
     with engine.reader() as session:
         row = session.execute(_ROW, {'uuid': uuid}).one_or_none()
     return Agent(*(row or ()))
+
+
+def among(uuids):
+    """Many at once, one query for each 500.
+
+    :returns: dict of uuid -> :class:`Agent`; of a node without a row nothing.
+    """
+    uuids, found = list(uuids), {}
+    for start in range(0, len(uuids), nodes.CHUNK):
+        found |= _among(uuids[start : start + nodes.CHUNK])
+    return found
+
+
+@engine.retried
+def _among(uuids):
+    with engine.reader() as session:
+        return {row[0]: Agent(*row[1:]) for row in session.execute(_AMONG, {'uuids': uuids})}
 
 
 @engine.retried
@@ -138,23 +163,29 @@ def forget(uuid):
         return bool(session.execute(_update(uuid).values(_FORGOTTEN)).rowcount)
 
 
-def record(beats):
+def record(beats, owner=None):
     """Write what agents said, in a transaction for each 500; what is equal is one statement.
 
     :param beats: list of (uuid, token hash, dict of columns); one of each uuid.
+    :param owner: incarnation of the conductor that writes; only its nodes are written.
     :returns: set of the uuids whose agent still has that token; the others are not written.
     """
     matched = set()
     for start in range(0, len(beats), nodes.CHUNK):
-        matched |= _record(beats[start : start + nodes.CHUNK])
+        matched |= _record(beats[start : start + nodes.CHUNK], owner)
     return matched
 
 
 @engine.retried
-def _record(beats):
+def _record(beats, owner):
     with engine.writer() as session:
-        held = session.execute(_TOKENS, {'uuids': [uuid for uuid, _, _ in beats]})
+        uuids = [uuid for uuid, _, _ in beats]
+        held = session.execute(_TOKENS, {'uuids': uuids})
         tokens = {tuple(row) for row in held if row.token_hash is not None}
+        if owner is not None:
+            # After the rows are held: the next owner writes after us, or is seen here.
+            owned = set(session.execute(_OWNED, {'uuids': uuids, 'owner': owner}).scalars())
+            tokens = {token for token in tokens if token[0] in owned}
         said = {}
         for uuid, token_hash, columns in beats:
             if (uuid, token_hash) in tokens:

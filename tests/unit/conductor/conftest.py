@@ -53,6 +53,13 @@ def rows(monkeypatch):
 
 
 @pytest.fixture
+def agent_rows(monkeypatch):
+    made = fakes.AgentRows()
+    monkeypatch.setattr(node, 'agents', made)
+    return made
+
+
+@pytest.fixture
 def driver():
     return fakes.Driver()
 
@@ -63,7 +70,7 @@ def timers():
 
 
 @pytest.fixture
-def make_live(rows, driver, spawned, timers):
+def make_live(rows, agent_rows, driver, spawned, timers):
     def make(make_console=lambda _live: None):
         return node.LiveNode(rows.row, driver, 'me', rows.row.owner_epoch, make_console, timers)
 

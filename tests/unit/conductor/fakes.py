@@ -98,6 +98,25 @@ class Rows:
         return True
 
 
+class AgentRows:
+    """Plays ``obmd.db.agents`` for a live node: ``changes`` is what was asked of it."""
+
+    def __init__(self):
+        self.down = False
+        self.changes = []
+
+    def forget(self, uuid):
+        self._change('forget', uuid)
+
+    def expect(self, uuid, until):
+        self._change('expect', uuid, until)
+
+    def _change(self, *what):
+        if self.down:
+            raise DOWN
+        self.changes.append(what)
+
+
 class Driver(base.Driver, base.Power, base.BootDevice, base.Console, base.EventLog):
     """A BMC that does what it is told.
 

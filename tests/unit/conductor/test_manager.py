@@ -8,6 +8,7 @@ from obmd.common import callers
 from obmd.common import errors
 from obmd.common import rpc
 from obmd.common.deadline import Deadline
+from obmd.conductor import agents
 from obmd.conductor import console
 from obmd.conductor import holdings
 from obmd.conductor import manager
@@ -44,11 +45,13 @@ class Rig:
         )
         self.lease = fakes.Lease()
         self.refreshed = 0
+        self.agents = agents.Agents('me', self.holdings, self.lease, self.timers, self.clock)
         self.manager = manager.Manager(
             'me',
             self.holdings,
             self.revocation,
             self.tickets,
+            self.agents,
             'http://callback/',
             self.lease,
             self._refresh,

@@ -18,10 +18,16 @@ class Clock:
         return self.now
 
 
-def node(driver='mock', reachability='unknown', gate_closed=False, wanted=False, up=False):
+def node(
+    driver='mock', reachability='unknown', gate_closed=False, wanted=False, up=False, agent=None
+):
     console = types.SimpleNamespace(wanted=wanted, up=up)
     return types.SimpleNamespace(
-        driver_name=driver, reachability=reachability, gate_closed=gate_closed, console=console
+        driver_name=driver,
+        reachability=reachability,
+        gate_closed=gate_closed,
+        console=console,
+        agent=agent,
     )
 
 
@@ -141,6 +147,12 @@ def test_consoles_are_wanted_up_or_down(told, nodes):
     assert value('obmd_consoles_wanted') == 5
     assert value('obmd_consoles_up') == 3
     assert value('obmd_consoles_down') == 3
+
+
+def test_agents_that_are_heard_of_are_counted(told, nodes):
+    nodes += [node(agent='an agent')] * 2 + [node()]
+    told.tell()
+    assert value('obmd_agents_alive') == 2
 
 
 def test_the_lease_is_in_one_state(told, clock):

@@ -7,6 +7,7 @@ import pytest
 from obmd.db import agents
 from obmd.db import descriptions
 from obmd.db import nodes
+from obmd.db import owners
 
 MACS = [f'52:54:00:00:00:{number:02x}' for number in range(128)]
 TOKEN, OTHER = 'a' * 64, 'b' * 64
@@ -149,3 +150,20 @@ def test_no_more_than_two_of_them_are_read():
 
 def test_neither_token_nor_certificate_is_in_what_is_printed():
     assert TOKEN not in repr(agents.Agent(token_hash=TOKEN))
+
+
+def test_who_owns_the_node_records_and_nobody_else():
+    one, other = issued('n1'), issued('n2', OTHER)
+    owners.claim(one, 'me', None, 0)
+    owners.claim(other, 'another', None, 0)
+    beats = [(one, TOKEN, SAID), (other, OTHER, SAID)]
+    assert agents.record(beats, 'me') == {one}
+    assert agents.get(other).url is None
+
+
+def test_many_are_read_at_once():
+    one, other = issued('n1'), issued('n2', OTHER)
+    without = make('n3').uuid
+    found = agents.among([one, other, without, 'no such node'])
+    assert found == {one: agents.get(one), other: agents.get(other)}
+    assert agents.among([]) == {}
