@@ -1,16 +1,23 @@
 """``/api/v1/nodes/{id}``: what operators say about a node and see of it."""
 
 import datetime
+import logging
 import time
 
 from obmd.api import auth
 from obmd.api import descriptions
 from obmd.api import http
 from obmd.api import operations
+from obmd.common import deadline
 from obmd.common import errors
 from obmd.db import agents as agent_rows
 from obmd.db import descriptions as description_rows
 from obmd.db import nodes
+
+LOG = logging.getLogger(__name__)
+
+#: seconds that an answer waits for the node's conductor to say whether the agent is alive
+PATIENCE = 5.0
 
 
 def show(request, services):
@@ -61,7 +68,7 @@ def _answer(services, node):
             'ports': said.ports,
             'expect_agent': agent.is_expected(time.time()),
             'expect_agent_until': _when(agent.expect_until),
-            'agent': _agent(agent),
+            'agent': _agent(services, node, agent),
             'reservation': _reservation(node),
             'target_power_state': node.target_power_state,
             'last_error': node.last_error,
@@ -81,7 +88,8 @@ def _reservation(node):
     }
 
 
-def _agent(row):
+def _agent(services, node, row):
+    """What the node's conductor knows, or what the row says, if the conductor does not answer."""
     state = {
         'url': row.url,
         'version': row.version,
@@ -89,11 +97,27 @@ def _agent(row):
         'status_message': row.status_message,
         'heartbeat_at': row.heartbeat_at,
         'verify_ca': row.verify_ca,
-        # without a token no agent reports in
-        'alive': None if row.token_hash else False,
+        'alive': False,
     }
+    # without a token no agent reports in
+    if row.token_hash is not None:
+        state |= _asked(services, node)
     state['last_heartbeat'] = _when(state.pop('heartbeat_at'))
     return state
+
+
+def _asked(services, node):
+    try:
+        return operations.call(
+            services.conductor_api.agent_state,
+            node,
+            deadline=deadline.Deadline(PATIENCE),
+            by_token=False,
+            read=True,
+        )
+    except errors.ObmdError as error:
+        LOG.info('whether the agent of %s is alive: %s', node.name, error.reason)
+        return {'alive': None}
 
 
 def _when(seconds):

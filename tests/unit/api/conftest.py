@@ -28,7 +28,7 @@ class Conductor:
     def __init__(self):
         self.calls = []
         self.told = []
-        self.answers = {'power_status': 'on', 'event_log': []}
+        self.answers = {'power_status': 'on', 'event_log': [], 'agent_state': {'alive': True}}
 
     def _call(self, method, node, *args, **kwargs):
         self.calls.append((method, getattr(node, 'name', node), *args))
@@ -51,6 +51,9 @@ class Conductor:
 
     def set_boot_device(self, node, device, deadline, caller):
         return self._call('set_boot_device', node, device, caller=caller)
+
+    def agent_state(self, node, deadline):
+        return self._call('agent_state', node)
 
     def event_log(self, node, limit, deadline):
         return self._call('event_log', node, limit)

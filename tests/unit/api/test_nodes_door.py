@@ -8,6 +8,7 @@ import pytest
 from nacl import public as nacl
 
 from obmd.api import descriptions as words
+from obmd.common import errors
 from obmd.common import secrets
 from obmd.conf import CONF
 from obmd.db import agents
@@ -397,5 +398,32 @@ class TestAgent:
         'last_heartbeat': '1970-01-01T00:16:40+00:00',
     }
 
-    def test_the_row_tells_what_an_agent_said(self, show, reported):
+    def test_without_a_token_nobody_is_asked(self, api, show):
+        assert show()['agent'] == NOTHING
+        assert api.conductor.calls == []
+
+    def test_the_owner_knows(self, api, show, reported):
+        api.conductor.answers['agent_state'] = {
+            'url': 'https://10.0.0.2:9999',
+            'version': '11.0',
+            'verify_ca': 'PEM',
+            'status': 'ok',
+            'status_message': 'fine',
+            'heartbeat_at': 2000.0,
+            'alive': True,
+        }
+        assert show()['agent'] == {
+            'url': 'https://10.0.0.2:9999',
+            'version': '11.0',
+            'verify_ca': 'PEM',
+            'status': 'ok',
+            'status_message': 'fine',
+            'last_heartbeat': '1970-01-01T00:33:20+00:00',
+            'alive': True,
+        }
+
+    def test_while_nobody_answers_the_row_tells_and_nobody_knows_whether_it_lives(
+        self, api, show, reported
+    ):
+        api.conductor.answers['agent_state'] = errors.Unavailable('no conductor', 'n1', 5)
         assert show()['agent'] == {**self.ROW, 'alive': None}
