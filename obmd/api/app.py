@@ -15,6 +15,7 @@ from obmd.api import auth
 from obmd.api import errors as api_errors
 from obmd.api import http
 from obmd.api import routes
+from obmd.api.ramdisk import envelope
 from obmd.common import exposition
 from obmd.conf import CONF
 
@@ -24,13 +25,14 @@ CONF.register_opts(http_proxy_to_wsgi.OPTS, group='oslo_middleware')
 class _Root:
     """Finds the row of the table and runs its function."""
 
-    def __init__(self, services):
+    def __init__(self, services, table):
         self._services = services
+        self._table = table
 
     @pecan.expose()
     def _route(self, segments, request):
         environ = request.environ
-        environ['obmd.route'], methods, environ['obmd.label'] = routes.find(segments)
+        environ['obmd.route'], methods, environ['obmd.label'] = self._table.find(segments)
         environ['obmd.function'] = routes.choose(request.method, methods)
         return self.answer, []
 
@@ -42,7 +44,14 @@ class _Root:
 
 
 class _Errors(hooks.PecanHook):
+    """:param is_ironic: callable that says of a path whether it belongs to the Ironic door."""
+
+    def __init__(self, is_ironic):
+        self._is_ironic = is_ironic
+
     def on_error(self, state, error):
+        if self._is_ironic(state.request.path_info):
+            return envelope.response(state.request, error)
         return api_errors.response(error)
 
 
@@ -85,16 +94,30 @@ class _RequestId(request_id.RequestId):
 def make_app(services):
     """:param services: :class:`obmd.api.operations.Services`.  :returns: WSGI application."""
     exposition.watch_pool('streams', lambda: (services.slots.taken, CONF.api.max_streams))
+    app = _make(services, routes.EVERYTHING, envelope.covers)
+    if CONF.oslo_middleware.enable_proxy_headers_parsing:
+        app = http_proxy_to_wsgi.HTTPProxyToWSGI(app, CONF)
+    return app
+
+
+def make_ramdisk_app(services):
+    """What ``[agent] listen`` serves: the Ironic door and nothing else.
+
+    Headers of proxies are not believed there: its callers could write what they like.
+
+    :returns: WSGI application.
+    """
+    return _make(services, routes.RAMDISK_ONLY, lambda path: True)
+
+
+def _make(services, table, is_ironic):
     app = _Application(
-        _Root(services),
+        _Root(services, table),
         default_renderer='json',
-        hooks=[_Errors()],
+        hooks=[_Errors(is_ironic)],
         force_canonical=False,
         guess_content_type_from_ext=False,
         request_cls=http.Request,
         response_cls=http.Response,
     )
-    app = _RequestId(exposition.measured(app))
-    if CONF.oslo_middleware.enable_proxy_headers_parsing:
-        app = http_proxy_to_wsgi.HTTPProxyToWSGI(app, CONF)
-    return app
+    return _RequestId(exposition.measured(app))

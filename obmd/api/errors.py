@@ -21,8 +21,10 @@ STATUS = {
     'forbidden': 403,
     'not_found': 404,
     'method_not_allowed': 405,
+    'not_acceptable': 406,
     'too_large': 413,
     'unsupported_media_type': 415,
+    'too_many_requests': 429,
     'node_exists': 409,
     'node_busy': 409,
     'mac_taken': 409,
@@ -38,7 +40,9 @@ STATUS = {
     'outcome_unknown': 504,
     'state_not_reached': 504,
 }
-#: seconds that a 503 advises when nobody knows better
+#: those that say when a new try makes sense
+TRY_AGAIN = (429, 503)
+#: seconds that they advise when nobody knows better
 RETRY_AFTER = 2
 
 
@@ -56,6 +60,16 @@ class UnsupportedMediaType(errors.ObmdError):
     kind = 'unsupported_media_type'
 
 
+class NotAcceptable(errors.ObmdError):
+    """The request asks for a version of the API that is not offered."""
+
+    kind = 'not_acceptable'
+
+
+class TooManyRequests(errors.ObmdError):
+    kind = 'too_many_requests'
+
+
 def wire(error):
     """What of ``error`` a caller may see.  :returns: dict with kind, reason and node if known."""
     if isinstance(error, errors.ObmdError) and error.kind in STATUS:
@@ -70,14 +84,24 @@ def wire(error):
     return {'kind': 'internal', 'reason': 'internal error; the log of the service says more'}
 
 
+def status(shown):
+    """:param shown: of :func:`wire`.  :returns: int."""
+    return STATUS.get(shown['kind'], 500)
+
+
 def response(error):
     """:param error: Exception.  :returns: :class:`obmd.api.http.Response`."""
     shown = wire(error)
     # a label may be any text; ASCII keeps the body readable for every client
     body = json.dumps({'error': shown}).encode() + b'\n'
-    status = STATUS.get(shown['kind'], 500)
-    answer = http.Response(body, status=status, content_type='application/json')
-    if status == 503:
+    answer = http.Response(body, status=status(shown), content_type='application/json')
+    advise(answer, error)
+    return answer
+
+
+def advise(answer, error):
+    """Add the headers that say what to do about ``error``."""
+    if answer.status_int in TRY_AGAIN:
         seconds = getattr(error, 'retry_after', None) or RETRY_AFTER
         answer.headers['Retry-After'] = str(max(1, math.ceil(seconds)))
     if getattr(error, 'asks_for_credentials', False):
@@ -85,4 +109,3 @@ def response(error):
         answer.headers['WWW-Authenticate'] = 'Basic realm="obmd", charset="UTF-8"'
     if isinstance(error, MethodNotAllowed):
         answer.headers['Allow'] = ', '.join(error.allowed)
-    return answer

@@ -92,9 +92,18 @@ class Request(webob.Request):
         :raises InvalidInput: too many parameters.
         """
         found = {}
+        for name, value in self.query_pairs():
+            found.setdefault(name, value)
+        return found
+
+    def query_pairs(self):
+        """:returns: list of (name, value), all parameters as they come.
+
+        :raises InvalidInput: too many parameters.
+        """
         # what is not UTF-8 becomes U+FFFD, which nothing that is looked for contains
         try:
-            pairs = urllib.parse.parse_qsl(
+            return urllib.parse.parse_qsl(
                 self.environ.get('QUERY_STRING', ''),
                 keep_blank_values=True,
                 errors='replace',
@@ -102,9 +111,6 @@ class Request(webob.Request):
             )
         except ValueError:
             raise errors.InvalidInput('the query has too many parameters') from None
-        for name, value in pairs:
-            found.setdefault(name, value)
-        return found
 
     def read_body(self):
         """:returns: bytes.  :raises TooLarge: longer than ``[api] max_body``."""
@@ -164,14 +170,20 @@ def _float(text):
     return value
 
 
-def parse_json(body):
+def parse_json(body, pairs_hook=None):
     """RFC 8259, nothing more: no NaN, no lone surrogates, no UTF-16.
 
     :param body: bytes.
+    :param pairs_hook: makes the value of an object out of its (name, value) pairs.
     :raises InvalidInput: never quoting the body, which may hold a password.
     """
     try:
-        value = json.loads(body.decode('utf-8'), parse_constant=_refuse_number, parse_float=_float)
+        value = json.loads(
+            body.decode('utf-8'),
+            parse_constant=_refuse_number,
+            parse_float=_float,
+            object_pairs_hook=pairs_hook,
+        )
         _check_depth(value)
         json.dumps(value, ensure_ascii=False).encode('utf-8')
     except UnicodeError:

@@ -3,7 +3,11 @@
 import dataclasses
 import logging
 import threading
+import time
+import typing
 
+from obmd.api import policy
+from obmd.api import rates
 from obmd.api import rereading
 from obmd.common import deadline
 from obmd.common import errors
@@ -57,6 +61,9 @@ class Services:
     :ivar admin_hash: str, hash of the admin token.
     :ivar local: the conductor is in this process and hands streams over itself.
     :ivar readiness: functions that raise an ObmdError while the service cannot work.
+    :ivar rates: limits on callers without credentials, in this process.
+    :ivar policy: who may use the doors that are open by default.
+    :ivar clock: wall time, s.
     """
 
     conductor_api: object
@@ -66,6 +73,9 @@ class Services:
     local: bool = False
     readiness: tuple = ()
     slots: StreamSlots = dataclasses.field(default_factory=StreamSlots)
+    rates: object = dataclasses.field(default_factory=lambda: rates.Rates())
+    policy: object = dataclasses.field(default_factory=lambda: policy.Policy())
+    clock: typing.Callable = time.time
 
 
 def call_deadline():

@@ -5,6 +5,7 @@ empty one is another path.  ``{id}`` is the label of a node.
 """
 
 from obmd.api import errors as api_errors
+from obmd.api.doors import ironic
 from obmd.api.doors import native
 from obmd.api.doors import nodes
 from obmd.api.doors import obmd
@@ -33,34 +34,55 @@ ROUTES = {
     exposition.PATH: {'GET': native.metrics},
 }
 
-_TABLE = {tuple(path.split('/')[1:]): (path, methods) for path, methods in ROUTES.items()}
-#: where the label stands, for each length of path
-_LABEL_AT = {
-    length: sorted({p.index(LABEL) for p in _TABLE if len(p) == length and LABEL in p})
-    for length in {len(p) for p in _TABLE}
+#: those of the Ironic door, all that ``[agent] listen`` serves
+RAMDISK = {
+    '/': {'GET': ironic.root},
+    '/v1': {'GET': ironic.first},
+    '/v1/': {'GET': ironic.first},
+    '/v1/lookup': {'GET': ironic.lookup},
+    '/v1/heartbeat/{id}': {'POST': ironic.heartbeat},
 }
+ROUTES.update(RAMDISK)
+#: where a label may have slashes: a caller that quotes a name badly is told that name
+_HEARTBEAT = ('v1', 'heartbeat')
 
 
-def find(segments):
-    """:param segments: list of str, the decoded path without its leading slash.
+class Table:
+    """:param routes: dict of path -> method -> function."""
 
-    :returns: (str path as it stands in ``ROUTES``, its methods, str label as it stands in the
-        path that was asked for or None).
-    :raises NotFound: no such path.
-    """
-    path = tuple(segments)
-    found = _TABLE.get(path) if LABEL not in path else None
-    if found is not None:
-        return *found, None
-    for at in _LABEL_AT.get(len(path), ()):
-        found = _TABLE.get((*path[:at], LABEL, *path[at + 1 :]))
-        if found is not None and path[at]:
-            return *found, path[at]
-    raise errors.NotFound('there is no such page')
+    def __init__(self, routes):
+        self._rows = {tuple(path.split('/')[1:]): (path, how) for path, how in routes.items()}
+        # where the label stands, for each length of path
+        self._label_at = {
+            length: sorted({p.index(LABEL) for p in self._rows if len(p) == length and LABEL in p})
+            for length in {len(p) for p in self._rows}
+        }
+
+    def find(self, segments):
+        """:param segments: list of str, the decoded path without its leading slash.
+
+        :returns: (str path as it stands in ``ROUTES``, its methods, str label as it stands in
+            the path that was asked for or None).
+        :raises NotFound: no such path.
+        """
+        path = tuple(segments)
+        found = self._rows.get(path) if LABEL not in path else None
+        if found is not None:
+            return *found, None
+        if len(path) > 3 and path[:2] == _HEARTBEAT:
+            path = (*path[:2], '/'.join(path[2:]))
+        for at in self._label_at.get(len(path), ()):
+            found = self._rows.get((*path[:at], LABEL, *path[at + 1 :]))
+            if found is not None and path[at]:
+                return *found, path[at]
+        raise errors.NotFound('there is no such page')
+
+
+EVERYTHING, RAMDISK_ONLY = Table(ROUTES), Table(RAMDISK)
 
 
 def choose(method, methods):
-    """:param methods: of :func:`find`.  :returns: function.
+    """:param methods: of :meth:`Table.find`.  :returns: function.
 
     :raises MethodNotAllowed: ``method`` is another than these.
     """

@@ -29,11 +29,16 @@ LOG = logging.getLogger(__name__)
 
 
 def build():
+    """:returns: WSGI application.  :raises: as :func:`connect`."""
+    return app.make_app(connect())
+
+
+def connect():
     """Connect to database and bus as the options say; they have been read.
 
-    :returns: WSGI application.
-    :raises Fatal: a key, token, driver or option is missing or wrong; the database is not of
-        this version.
+    :returns: :class:`obmd.api.operations.Services`.
+    :raises Fatal: a key, token, driver, policy or option is missing or wrong; the database is
+        not of this version.
     :raises Unavailable: the database does not answer.
     """
     exposition.begin('api')
@@ -54,14 +59,12 @@ def build():
             raise errors.Unavailable('no conductor is live', retry_after=options.heartbeat_ttl)
 
     bus = rpc.Bus()
-    return app.make_app(
-        operations.Services(
-            conductor_api=rpcapi.ConductorAPI(bus, router),
-            router=router,
-            public_key=public_key,
-            admin_hash=admin_hash,
-            readiness=(conductors.all, some_conductor, bus.check),
-        )
+    return operations.Services(
+        conductor_api=rpcapi.ConductorAPI(bus, router),
+        router=router,
+        public_key=public_key,
+        admin_hash=admin_hash,
+        readiness=(conductors.all, some_conductor, bus.check),
     )
 
 

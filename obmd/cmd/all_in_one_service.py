@@ -5,10 +5,10 @@ import sys
 import time
 
 from obmd import version
-from obmd.api import app
 from obmd.api import operations
 from obmd.api import registration
 from obmd.cmd import demo
+from obmd.cmd import listeners
 from obmd.cmd import obmd_settings
 from obmd.cmd import serve as parts
 from obmd.cmd import startup
@@ -40,6 +40,7 @@ def serve(namespace, rest):
         settings.apply()
     tls = parts.check(CONF.api)
     sock = parts.bind(CONF.api)
+    agents = listeners.Agents()
     parts.make_state_folder()
     startup.set_up_logging('obmd')
     listening.raise_file_limit()
@@ -51,7 +52,7 @@ def serve(namespace, rest):
         token_path, admin_hash = parts.own_admin_token()
     _open_database()
     one = _AllInOne(parts.url_of(CONF.api, sock.getsockname()), admin_hash, with_demo)
-    return one.run(sock, tls, token_path)
+    return one.run(sock, tls, agents, token_path)
 
 
 def _settings(namespace):
@@ -95,27 +96,25 @@ class _AllInOne:
         self._demo = demo.Demo(_demo_nodes(), CONF.state_path) if with_demo else None
         self._demo_error = 'the simulated BMCs are starting' if with_demo else None
         self._conductor_api = rpcapi.ConductorAPI(self._bus, self._router, self._conductor.tickets)
-        self._app = app.make_app(
-            operations.Services(
-                conductor_api=self._conductor_api,
-                router=self._router,
-                public_key=public_key,
-                admin_hash=admin_hash,
-                local=True,
-                readiness=(self._conductor.status.require_ready, self._demo_ready),
-            )
+        self._services = operations.Services(
+            conductor_api=self._conductor_api,
+            router=self._router,
+            public_key=public_key,
+            admin_hash=admin_hash,
+            local=True,
+            readiness=(self._conductor.status.require_ready, self._demo_ready),
         )
 
-    def run(self, sock, tls, token_path):
+    def run(self, sock, tls, agents, token_path):
         with parts.metrics_listener():
-            return self._run(sock, tls, token_path)
+            return self._run(listeners.everybody(sock, self._services, tls), agents, token_path)
 
-    def _run(self, sock, tls, token_path):
-        listener = parts.serving.Listener(sock, self._app, 'API', tls, CONF.api.max_connections)
+    def _run(self, listener, agents, token_path):
         self._conductor.start()
         self._observer.look()
         self._observer.start()
         listener.start()
+        agents.start(self._services)
         try:
             if self._demo is not None:
                 print(self._demo.banner(self._url, token_path), flush=True)
@@ -126,6 +125,7 @@ class _AllInOne:
         finally:
             self._observer.stop()
             self._conductor.stop()
+            agents.stop(0.0)
             listener.stop(grace=0.5)
             if self._demo is not None:
                 self._demo.stop()

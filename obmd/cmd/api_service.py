@@ -5,6 +5,7 @@ import signal
 import sys
 
 from obmd.api import wsgi
+from obmd.cmd import listeners
 from obmd.cmd import serve as parts
 from obmd.cmd import startup
 from obmd.common import exposition
@@ -27,6 +28,8 @@ def start(args, command_line):
     startup.set_up_logging('obmd-api')
     listening.raise_file_limit()
     tls = parts.check(CONF.api)
+    if CONF.agent.listen:
+        parts.check(CONF.agent)
     if workers.worker_number() is not None:
         return _serve(tls, reuse_port=True)
     if CONF.api.workers == 1:
@@ -34,7 +37,8 @@ def start(args, command_line):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     command = [sys.executable, sys.argv[0], *command_line]
     with contextlib.ExitStack() as stack:
-        for address in filter(None, (CONF.api.listen, parts.metrics_address())):
+        addresses = (CONF.api.listen, CONF.agent.listen, parts.metrics_address())
+        for address in filter(None, addresses):
             reservation = listening.reserve(listening.parse_address(address))
             stack.callback(reservation.close)
         together = stack.enter_context(exposition.Together())
@@ -47,12 +51,14 @@ def start(args, command_line):
 
 
 def _serve(tls, reuse_port):
-    application = wsgi.build()
-    sock = parts.bind(CONF.api, reuse_port)
+    services = wsgi.connect()
+    agents = listeners.Agents(reuse_port)
     stop = startup.Stop()
-    listener = parts.serving.Listener(sock, application, 'API', tls, CONF.api.max_connections)
+    listener = listeners.everybody(parts.bind(CONF.api, reuse_port), services, tls)
     with parts.metrics_listener(reuse_port):
         listener.start()
+        agents.start(services)
         stop.wait(GRACE)
+        agents.stop(0.0)
         listener.stop(grace=GRACE)
     return 0

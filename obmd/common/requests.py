@@ -78,13 +78,25 @@ def origin_form(target):
     return rest if rest.startswith('/') else '/' + rest
 
 
-def refusal(status, phrase, reason):
-    """The whole answer to what is no request.  :returns: bytes."""
-    body = _told(errors.InvalidInput(reason))
-    return (
-        f'HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n'
-        f'Content-Length: {len(body)}\r\nConnection: close\r\n\r\n'
-    ).encode() + body
+def refusal(status, phrase, reason, line=b''):
+    """The whole answer to what is no request.
+
+    :param line: bytes, the request line as far as it was read.
+    :returns: bytes.
+    """
+    return refused(status, phrase, _told(errors.InvalidInput(reason)))
+
+
+def refused(status, phrase, body, headers=()):
+    """:param headers: (name, value) pairs beside those of every refusal.  :returns: bytes."""
+    lines = [
+        f'HTTP/1.1 {status} {phrase}',
+        'Content-Type: application/json',
+        f'Content-Length: {len(body)}',
+        'Connection: close',
+        *(f'{name}: {value}' for name, value in headers),
+    ]
+    return '\r\n'.join([*lines, '', '']).encode() + body
 
 
 def internal_error():

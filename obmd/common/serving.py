@@ -89,7 +89,7 @@ class _Protocol(wsgi.HttpProtocol):
         super().handle_one_request()
 
     def _read_request_line(self):
-        line = super()._read_request_line()
+        self.raw_requestline = line = super()._read_request_line()
         if len(line) >= REQUEST_LINE:
             self.refuse(414, 'URI Too Long', 'the request line is too long')
             return b''
@@ -115,7 +115,7 @@ class _Protocol(wsgi.HttpProtocol):
         self.refuse(code, self.responses.get(code, ('Error',))[0], 'the request is not valid HTTP')
 
     def refuse(self, status, phrase, reason):
-        self.wfile.write(requests.refusal(status, phrase, reason))
+        self.wfile.write(self.server.refusal(status, phrase, reason, self.raw_requestline))
         ACCESS.info('%s "-" %d', self.client_address[0], status)
         self.close_connection = True
         self.unread_body = True
@@ -182,8 +182,7 @@ class _Streaming:
     def run(self, status, headers):
         """Write headers, chunks and end; returns when the connection is to be closed."""
         chunked = self._protocol.request_version == 'HTTP/1.1'
-        lines = [f'HTTP/1.1 {status}']
-        lines += [f'{name}: {value}' for name, value in headers]
+        lines = [f'HTTP/1.1 {status}', *(f'{name}: {value}' for name, value in headers)]
         lines.append(f'Date: {wsgi.format_date_time(time.time())}')
         if chunked:
             lines.append('Transfer-Encoding: chunked')
@@ -256,9 +255,10 @@ class Listener:
     :param tls: SSL context of :func:`tls_context`, or None.
     :param max_connections: open at once, idle ones and streams included; when they are all taken
         the longest idle ones make room, and else the next wait in the kernel's queue.
+    :param refusal: what makes the whole answer to what is no request, as ``requests.refusal``.
     """
 
-    def __init__(self, sock, app, name, tls=None, max_connections=1024):
+    def __init__(self, sock, app, name, tls=None, max_connections=1024, refusal=requests.refusal):
         self.name = name
         self._socket = sock
         self._app = app
@@ -282,6 +282,7 @@ class Listener:
             socket_timeout=WRITE_TIMEOUT,
             environ={'wsgi.url_scheme': 'https', 'HTTPS': 'on'} if tls else None,
         )
+        self._server.refusal = refusal
 
     @property
     def address(self):
@@ -439,8 +440,7 @@ class Listener:
         environ.clear()
         environ['eventlet.posthooks'] = []
         protocol.conn_state[STATE] = wsgi.STATE_REQUEST
-        streaming = _Streaming(protocol, body)
-        self._streams.add(streaming)
+        self._streams.add(streaming := _Streaming(protocol, body))
         if self._stopping:
             streaming.end()
         try:

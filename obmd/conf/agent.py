@@ -86,9 +86,9 @@ OPTIONS = [
         'rate_per_node',
         default=30,
         min=0,
-        help='Heartbeats and lookups by UUID or name a minute that one process of the API takes '
-        'for one node, from whichever address; the next is answered 429 with Retry-After. 0 is '
-        'no limit.',
+        help='Lookups and heartbeats a minute that one process of the API takes for one node from '
+        'one address; the next is answered 429 with Retry-After. Each address is counted by '
+        "itself, so that nobody can use up what the node's own agent has. 0 is no limit.",
     ),
     cfg.StrOpt(
         'policy_file',

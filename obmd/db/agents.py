@@ -52,12 +52,23 @@ _FORGOTTEN = {name: None for name in _FIELDS if name != 'expect_until'}
 _ROW = sa.select(*(_TABLE.c[name] for name in _FIELDS)).where(
     _TABLE.c.node_uuid == sa.bindparam('uuid')
 )
-# of every lookup: made once; two are of interest, for then no node is meant
-_OF_MACS = nodes.select(
+# of every lookup and heartbeat: made once.  Only what decides on them is read: a certificate of
+# thousands of bytes is not.
+_WITH_AGENT = (
+    nodes.select()
+    .add_columns(_TABLE.c.expect_until, _TABLE.c.token_hash)
+    .outerjoin_from(_NODES, _TABLE, _TABLE.c.node_uuid == _NODES.c.uuid)
+    .limit(2)
+)
+_OF_UUID = _WITH_AGENT.where(_NODES.c.uuid == sa.bindparam('uuid'))
+_OF_IDENT = _WITH_AGENT.where(
+    sa.or_(_NODES.c.uuid == sa.bindparam('uuid'), _NODES.c.name == sa.bindparam('name'))
+)
+_OF_MACS = _WITH_AGENT.where(
     _NODES.c.uuid.in_(
         sa.select(_PORTS.c.node_uuid).where(_PORTS.c.mac.in_(sa.bindparam('macs', expanding=True)))
     )
-).limit(2)
+)
 _AMONG = sa.select(_TABLE.c.node_uuid, *(_TABLE.c[name] for name in _FIELDS)).where(
     _TABLE.c.node_uuid.in_(sa.bindparam('uuids', expanding=True))
 )
@@ -98,15 +109,40 @@ def _among(uuids):
         return {row[0]: Agent(*row[1:]) for row in session.execute(_AMONG, {'uuids': uuids})}
 
 
-@engine.retried
 def find(macs):
     """Whose these addresses are: one query, whether there are such ports or not.
 
     :param macs: at most 128, in lower case with colons.
-    :returns: list of :class:`obmd.db.nodes.Node`, at most 2: with two, no node is meant.
+    :returns: list of (:class:`obmd.db.nodes.Node`, :class:`Agent`), at most 2: with two, no node
+        is meant.  Of the agents only ``expect_until`` and ``token_hash`` are read.
     """
+    return _with_agents(_OF_MACS, macs=list(macs))
+
+
+def find_by_uuid(uuid):
+    """:returns: as :func:`find`, one or none."""
+    return _with_agents(_OF_UUID, uuid=uuid)
+
+
+def find_by_ident(ident):
+    """:param ident: str, a node's uuid or, where there is no such uuid, its name.
+
+    :returns: as :func:`find`, one or none; one query.
+    """
+    if not nodes.storable(ident):
+        return []
+    found = _with_agents(_OF_IDENT, uuid=ident.lower(), name=ident)
+    # one node's name may be another's uuid
+    return sorted(found, key=lambda pair: pair[0].uuid != ident.lower())[:1]
+
+
+@engine.retried
+def _with_agents(statement, **values):
     with engine.reader() as session:
-        return [nodes.Node(*row) for row in session.execute(_OF_MACS, {'macs': list(macs)})]
+        return [
+            (nodes.Node(*row[:-2]), Agent(expect_until=row[-2], token_hash=row[-1]))
+            for row in session.execute(statement, values)
+        ]
 
 
 @engine.retried

@@ -26,7 +26,7 @@ ADMIN_ROUTES = [
 @pytest.mark.parametrize('path', list(routes.ROUTES))
 def test_each_route_of_the_table_is_found(path):
     for method, function in routes.ROUTES[path].items():
-        found, methods, label = routes.find(path.replace('{id}', 'x').split('/')[1:])
+        found, methods, label = routes.EVERYTHING.find(path.replace('{id}', 'x').split('/')[1:])
         assert (found, label) == (path, 'x' if '{id}' in path else None)
         assert routes.choose(method, methods) is function
 
@@ -34,7 +34,6 @@ def test_each_route_of_the_table_is_found(path):
 @pytest.mark.parametrize(
     'path',
     [
-        '/',
         '/node',
         '/node/',
         '/node//',
@@ -70,7 +69,7 @@ def test_another_method_is_405_and_says_which_are_right(api, path, method):
     response = api.app.request(path.replace('{id}', 'n1'), method=method, expect_errors=True)
     assert response.status_int == 405
     assert response.headers['Allow'] == ', '.join(sorted(routes.ROUTES[path]))
-    if method != 'HEAD':
+    if method != 'HEAD' and path not in routes.RAMDISK:
         assert error(response)['kind'] == 'method_not_allowed'
 
 

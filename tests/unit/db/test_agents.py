@@ -136,9 +136,9 @@ def test_nodes_are_found_by_their_addresses():
     one, other = make('n1'), make('n2')
     descriptions.change(one.uuid, MACS[:64])
     descriptions.change(other.uuid, MACS[64:])
-    assert [node.name for node in agents.find(MACS[:64])] == ['n1']
-    assert [node.name for node in agents.find([MACS[64]])] == ['n2']
-    assert {node.name for node in agents.find(MACS)} == {'n1', 'n2'}
+    assert [node.name for node, _ in agents.find(MACS[:64])] == ['n1']
+    assert [node.name for node, _ in agents.find([MACS[64]])] == ['n2']
+    assert {node.name for node, _ in agents.find(MACS)} == {'n1', 'n2'}
     assert agents.find(['52:54:00:00:01:00']) == agents.find([]) == []
 
 
