@@ -71,7 +71,7 @@ def _texts(value):
 
 
 def _ports(given):
-    found = [macs.normalise(text) for text in given]
+    found = [macs.normalise(text) if isinstance(text, str) else None for text in given]
     if None in found:
         raise errors.InvalidInput(
             f'ports.{found.index(None)} must be a MAC address such as 52:54:00:12:34:56'

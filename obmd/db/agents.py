@@ -58,17 +58,20 @@ _WITH_AGENT = (
     nodes.select()
     .add_columns(_TABLE.c.expect_until, _TABLE.c.token_hash)
     .outerjoin_from(_NODES, _TABLE, _TABLE.c.node_uuid == _NODES.c.uuid)
-    .limit(2)
 )
 _OF_UUID = _WITH_AGENT.where(_NODES.c.uuid == sa.bindparam('uuid'))
 _OF_IDENT = _WITH_AGENT.where(
     sa.or_(_NODES.c.uuid == sa.bindparam('uuid'), _NODES.c.name == sa.bindparam('name'))
 )
-_OF_MACS = _WITH_AGENT.where(
-    _NODES.c.uuid.in_(
-        sa.select(_PORTS.c.node_uuid).where(_PORTS.c.mac.in_(sa.bindparam('macs', expanding=True)))
-    )
+_HOLDERS = (
+    sa.select(_PORTS.c.node_uuid)
+    .where(_PORTS.c.mac.in_(sa.bindparam('macs', expanding=True)))
+    .distinct()
+    .subquery()
 )
+# Without a LIMIT: it leads PostgreSQL to go through all ports, or all nodes, in the order of
+# another index until it has found so many.
+_OF_MACS = _WITH_AGENT.join(_HOLDERS, _HOLDERS.c.node_uuid == _NODES.c.uuid)
 _AMONG = sa.select(_TABLE.c.node_uuid, *(_TABLE.c[name] for name in _FIELDS)).where(
     _TABLE.c.node_uuid.in_(sa.bindparam('uuids', expanding=True))
 )
@@ -139,10 +142,10 @@ def find_by_ident(ident):
 @engine.retried
 def _with_agents(statement, **values):
     with engine.reader() as session:
-        return [
-            (nodes.Node(*row[:-2]), Agent(expect_until=row[-2], token_hash=row[-1]))
-            for row in session.execute(statement, values)
-        ]
+        found = session.execute(statement, values).fetchmany(2)
+    return [
+        (nodes.Node(*row[:-2]), Agent(expect_until=row[-2], token_hash=row[-1])) for row in found
+    ]
 
 
 @engine.retried

@@ -13,11 +13,8 @@ CHANGE = {
         'properties': _OBJECT,
         'extra': _OBJECT,
         'instance_info': _OBJECT,
-        'ports': {
-            'type': ['array', 'null'],
-            'maxItems': MOST_PORTS,
-            'items': {'type': 'string'},
-        },
+        # what is in it is judged one by one up to the first mistake: a schema lists them all
+        'ports': {'type': ['array', 'null'], 'maxItems': MOST_PORTS},
         'expect_agent': {
             'type': ['boolean', 'object', 'null'],
             'required': ['seconds'],

@@ -68,7 +68,7 @@ def test_one_address_that_all_want_is_ones(database):
         )
         won = [one for one in results if isinstance(one, descriptions.Description)]
         assert [one.ports for one in won] == [(mac,)], results
-        (holder,) = agents.find([mac])
+        ((holder, _agent),) = agents.find([mac])
         lost = [one for one in results if not isinstance(one, descriptions.Description)]
         for error in lost:
             assert isinstance(error, errors.MacTaken)
