@@ -235,7 +235,7 @@ class Agents:
         found = rows.among([one.live.uuid for one in strange]) if strange else {}
         for one in strange:
             row = found.get(one.live.uuid)
-            ours = row is not None and row.token_hash == one.beat['token_hash']
+            ours = row is not None and row.token_hash == one.beat['token_hash'] is not None
             one.known = self._from_row(one.live.uuid, row, now) if ours else None
 
     def _from_row(self, uuid, row, now):

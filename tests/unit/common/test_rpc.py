@@ -209,3 +209,23 @@ def test_a_time_out_is_no_answer():
 def test_an_unknown_outcome_crosses_the_bus_as_itself_and_not_as_silence():
     told = errors.from_wire(rpc.NoAnswer('c7').to_wire())
     assert type(told) is errors.OutcomeUnknown
+
+
+# -- a conductor of another version ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'refusal',
+    [
+        oslo_messaging.RPCVersionCapError(version='1.1', version_cap='1.0'),
+        oslo_messaging.RemoteError('UnsupportedVersion', 'Endpoint does not support 1.1'),
+        oslo_messaging.RemoteError('NoSuchMethod', 'no method agent_state'),
+    ],
+)
+def test_what_an_older_conductor_does_not_know_is_not_available_now(refusal):
+    old = SilentClient()
+    old.answer = refusal
+    old.let.set()
+    with pytest.raises(errors.Unavailable, match='c7 is of another version') as refused:
+        rpc._Client(old, lambda _patience: None).call('c7', 'echo', 5)
+    assert refused.value.retry_after == rpc.UPGRADE_PAUSE

@@ -7,6 +7,7 @@ import pytest
 from obmd.common import callers
 from obmd.common import errors
 from obmd.common import rpc
+from obmd.common import secrets
 from obmd.common.deadline import Deadline
 from obmd.conductor import agents
 from obmd.conductor import console
@@ -17,7 +18,9 @@ from obmd.conductor import revocation
 from obmd.conductor import routing
 from obmd.conductor import rpcapi
 from obmd.conf import CONF
+from obmd.db import agents as agent_rows
 from obmd.db import conductors
+from obmd.db import descriptions
 from obmd.db import nodes
 from obmd.db import owners
 from obmd.drivers import base
@@ -59,6 +62,7 @@ class Rig:
         bus = rpc.LocalBus()
         bus.serve(rpcapi.TOPIC, HOST, self.manager)
         self.client = bus.client(rpcapi.TOPIC, rpcapi.VERSION)
+        self.agent_client = bus.client(rpcapi.TOPIC, rpcapi.AGENTS)
         router = routing.Router(512, 7)
         members = [conductors.Conductor('me', HOST, '', ('fake', 'power'), 'http://callback')]
         router.look(members, [])
@@ -580,3 +584,80 @@ def test_a_new_node_is_told_to_whom_the_ring_proposes_and_to_nobody_if_there_is_
     rig.api.node_changed(register('n9', group='rack9'))
     rig.spawned.join()
     assert nodes.get('n1').owner == 'me'
+
+
+# -- ramdisk agents -------------------------------------------------------------------------------
+
+
+AGENT_TOKEN = 'a' * 64
+
+
+@pytest.fixture
+def agent(row):
+    """A node whose agent has its token."""
+    assert agent_rows.issue_token(row.uuid, AGENT_TOKEN)
+    return nodes.get_by_uuid(row.uuid)
+
+
+def beat(**changes):
+    return {'token_hash': AGENT_TOKEN, 'url': 'https://10.0.0.1', 'version': '11.0', **changes}
+
+
+def test_a_heartbeat_reaches_the_owner_and_its_state_comes_back(rig, agent):
+    rig.api.agent_heartbeat(agent, beat(), Deadline(30))
+    state = rig.api.agent_state(agent, Deadline(30))
+    assert (state['url'], state['version'], state['alive']) == ('https://10.0.0.1', '11.0', True)
+
+
+def test_a_heartbeat_that_is_refused_says_why_and_of_which_node(rig, agent):
+    with pytest.raises(errors.InvalidInput, match='Invalid or missing agent token') as refused:
+        rig.api.agent_heartbeat(agent, beat(token_hash='b' * 64), Deadline(30))
+    assert refused.value.node == 'n1'
+
+
+@pytest.mark.parametrize('state', ['fenced', 'suspended'])
+def test_a_heartbeat_is_not_taken_by_a_conductor_that_may_not_act(rig, agent, state):
+    rig.lease.state = state
+    with pytest.raises(errors.Unavailable) as refused:
+        rig.api.agent_heartbeat(agent, beat(), Deadline(30))
+    assert refused.value.retry_after
+    assert agent_rows.get(agent.uuid).url is None
+
+
+def test_a_heartbeat_for_a_node_of_another_is_not_taken_and_the_conductors_are_looked_at(
+    rig, agent
+):
+    owners.claim(agent.uuid, 'another', None, 0)
+    looks = []
+    rig.api._router.look_again = lambda: looks.append('look')
+    with pytest.raises(errors.NotOwner):
+        rig.api.agent_heartbeat(agent, beat(), Deadline(30))
+    assert looks == ['look']
+
+
+def test_a_heartbeat_for_an_earlier_start_is_not_taken(rig, agent):
+    with pytest.raises(errors.NotOwner):
+        rig.agent_client.call(
+            HOST, 'agent_heartbeats', 5, incarnation='before', beats=[], seconds=5
+        )
+
+
+def test_instance_info_is_opened_for_the_api(rig, keyring, agent):
+    assert rig.api.open_instance_info(agent, Deadline(30)) == {}
+    secret = {'configdrive': 'very secret', 'n': [1]}
+    sealed, key_id = secrets.seal_json(keyring.public, agent.uuid, secret)
+    descriptions.change(agent.uuid, sealed_instance_info=sealed, key_id=key_id)
+    assert rig.api.open_instance_info(agent, Deadline(30)) == secret
+
+
+def test_instance_info_of_another_node_is_not_opened(rig, keyring, agent):
+    sealed, key_id = secrets.seal_json(keyring.public, 'another', {'configdrive': 'secret'})
+    descriptions.change(agent.uuid, sealed_instance_info=sealed, key_id=key_id)
+    with pytest.raises(errors.SealMismatch):
+        rig.api.open_instance_info(agent, Deadline(30))
+
+
+def test_an_api_of_version_1_0_is_answered_and_the_news_of_1_1_need_it(rig, row):
+    assert rpcapi.VERSION == '1.0'
+    assert rig.call('power_status', row) == 'on'
+    assert rig.manager.target.version == rpcapi.AGENTS

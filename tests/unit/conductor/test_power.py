@@ -3,6 +3,7 @@ import pytest
 from obmd.common import errors
 from obmd.common.deadline import Deadline
 from obmd.conductor import power
+from obmd.conf import CONF
 from obmd.drivers import base
 from tests.unit.conductor import fakes
 
@@ -117,6 +118,129 @@ def test_a_driver_that_cycles_itself_is_left_to_it(live, driver, force):
     driver.cycles_itself = True
     power.cycle(live, force, Deadline(30), 'call-1')
     assert driver.calls == [('power', 'cycle')]
+
+
+# -- the agent that ran ---------------------------------------------------------------------------
+
+
+FORGOTTEN = [('forget', 'uuid-1')]
+
+
+@pytest.fixture
+def expect_on_pxe():
+    CONF.set_override('expect_on_pxe', True, 'agent')
+    CONF.set_override('expect_timeout', 600, 'agent')
+    yield
+    CONF.clear_override('expect_on_pxe', 'agent')
+    CONF.clear_override('expect_timeout', 'agent')
+
+
+def test_a_power_off_forgets_the_agent_once_the_bmc_has_taken_it(live, driver, agent_rows):
+    live.agent = 'an agent'
+    driver.hooks['power'] = lambda: agent_rows.changes.append('bmc')
+    power.set_power(live, 'off', Deadline(30))
+    assert agent_rows.changes == ['bmc', *FORGOTTEN]
+    assert live.agent is None
+    assert live.agents_forgotten == 1
+
+
+def test_a_power_on_leaves_the_agent(live, agent_rows):
+    live.agent = 'an agent'
+    power.set_power(live, 'on', Deadline(30))
+    assert agent_rows.changes == []
+    assert live.agent == 'an agent'
+
+
+@pytest.mark.parametrize('state', ['on', 'off'])
+def test_a_forced_cycle_forgets_the_agent(live, driver, agent_rows, state):
+    driver.power = state
+    power.cycle(live, True, Deadline(30), 'call-1')
+    assert agent_rows.changes == FORGOTTEN
+
+
+def test_a_cycle_that_the_driver_does_itself_forgets_the_agent(live, driver, agent_rows):
+    driver.cycles_itself = True
+    power.cycle(live, False, Deadline(30), 'call-1')
+    assert agent_rows.changes == FORGOTTEN
+
+
+@pytest.mark.parametrize(
+    'error', [fakes.SILENT, errors.OutcomeUnknown('?'), errors.BmcRefused('no')]
+)
+def test_an_agent_that_may_run_on_is_not_forgotten(live, driver, agent_rows, error):
+    driver.errors['power'] = error
+    with pytest.raises(type(error)):
+        power.set_power(live, 'off', Deadline(30))
+    assert agent_rows.changes == []
+
+
+def test_a_power_off_that_the_bmc_took_and_is_slow_to_do_forgets_the_agent(
+    live, driver, agent_rows
+):
+    driver.errors['power'] = errors.StateNotReached('it is still on')
+    with pytest.raises(errors.StateNotReached):
+        power.set_power(live, 'off', Deadline(30))
+    assert agent_rows.changes == FORGOTTEN
+
+
+def test_who_asked_is_told_that_the_agent_is_not_forgotten(live, driver, agent_rows):
+    agent_rows.down = True
+    live.agent = 'an agent'
+    with pytest.raises(errors.Unavailable, match='its agent is not forgotten') as told:
+        power.set_power(live, 'off', Deadline(30))
+    assert (told.value.node, told.value.retry_after) == ('n1', 2)
+    assert driver.power == 'off'
+    assert live.agent == 'an agent'
+
+
+def test_a_soft_cycle_forgets_the_agent_when_the_node_is_off(
+    make_live, driver, held_target, wall, agent_rows
+):
+    driver.power = 'off'
+    driver.hooks['power'] = lambda: agent_rows.changes.append('bmc')
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
+    assert agent_rows.changes == [*FORGOTTEN, 'bmc']
+
+
+def test_a_node_is_not_turned_on_again_while_its_agent_cannot_be_forgotten(
+    make_live, driver, held_target, wall, agent_rows
+):
+    driver.power = 'off'
+    agent_rows.down = True
+
+    def sleep(seconds):
+        assert ('power', 'on') not in driver.calls
+        agent_rows.down = False
+        wall.sleep(seconds)
+
+    power.carry_on(make_live(), sleep=sleep, wall_clock=wall, clock=wall)
+    assert agent_rows.changes == FORGOTTEN
+    assert ('power', 'on') in driver.calls
+
+
+def test_a_boot_to_pxe_expects_an_agent_if_so_configured(
+    live, driver, agent_rows, expect_on_pxe, monkeypatch
+):
+    monkeypatch.setattr(power.time, 'time', lambda: 1000.0)
+    power.set_boot_device(live, 'pxe', Deadline(30))
+    assert agent_rows.changes == [('expect', 'uuid-1', 1600.0)]
+
+
+def test_another_boot_device_expects_none(live, agent_rows, expect_on_pxe):
+    power.set_boot_device(live, 'disk', Deadline(30))
+    assert agent_rows.changes == []
+
+
+def test_a_boot_to_pxe_expects_none_otherwise(live, agent_rows):
+    power.set_boot_device(live, 'pxe', Deadline(30))
+    assert agent_rows.changes == []
+
+
+def test_a_boot_device_that_the_bmc_refused_expects_none(live, driver, agent_rows, expect_on_pxe):
+    driver.errors['boot'] = errors.BmcRefused('no')
+    with pytest.raises(errors.BmcRefused):
+        power.set_boot_device(live, 'pxe', Deadline(30))
+    assert agent_rows.changes == []
 
 
 # -- soft cycles ----------------------------------------------------------------------------------
