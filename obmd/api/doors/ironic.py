@@ -4,6 +4,7 @@ Both endpoints are open to callers without credentials, so each refusal that suc
 tell from another has one text, and the same reads of the database behind it.
 """
 
+import logging
 import secrets as random
 
 from oslo_utils import strutils
@@ -21,6 +22,8 @@ from obmd.common import secrets
 from obmd.conf import CONF
 from obmd.db import agents
 from obmd.db import descriptions
+
+LOG = logging.getLogger(__name__)
 
 #: seconds that a request waits for a conductor; an agent asks again by itself
 PATIENCE = 10.0
@@ -80,7 +83,7 @@ def lookup(request, services):
     first_time = not issued and minor >= versions.TOKEN
     # before the token is given away: a conductor that is not there must not cost it
     drive = _configdrive(services, node, description, first_time)
-    token = _issue(services, node) if first_time else None
+    token = _issue(request, services, node) if first_time else None
     instance_info = strutils.mask_dict_password(description.instance_info, answers.MASK)
     if drive is not None and (token is not None or CONF.agent.lookup_configdrive == 'always'):
         instance_info['configdrive'] = drive
@@ -112,11 +115,13 @@ def _configdrive(services, node, description, first_time):
     return _call(services.conductor_api.open_instance_info, node).get('configdrive')
 
 
-def _issue(services, node):
+def _issue(request, services, node):
     """:returns: str, the token; None: another lookup in this moment got it."""
     token = random.token_urlsafe(TOKEN_BYTES)
-    issued = agents.issue_token(node.uuid, secrets.token_hash(token), services.clock)
-    return token if issued else None
+    if not agents.issue_token(node.uuid, secrets.token_hash(token), services.clock):
+        return None
+    LOG.info('%s got the agent token of node %s', request.environ.get('REMOTE_ADDR'), node.uuid)
+    return token
 
 
 # -- heartbeat --------------------------------------------------------------------------------

@@ -1,6 +1,11 @@
 """Which callback URLs are refused, in every spelling that a resolver takes."""
 
+import ipaddress
+import socket
+
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from obmd.api.ramdisk import callback
 from obmd.common import errors
@@ -252,3 +257,34 @@ def test_names_are_not_resolved(monkeypatch):
     monkeypatch.setattr('socket.getaddrinfo', resolves)
     monkeypatch.setattr('socket.gethostbyname', resolves)
     callback.check('https://agent.example.org', require_tls=True, allow_local=False)
+
+
+_PART = st.one_of(
+    st.sampled_from(['127', '0', '1', '0177', '0x7f', '169', '254', '0xa9', '0376', 'ffff', '']),
+    st.integers(0, 2**32).map(str),
+    st.integers(0, 2**32).map(hex),
+    st.integers(0, 2**32).map('0{:o}'.format),
+)
+_HOSTS = st.one_of(
+    st.lists(_PART, min_size=1, max_size=5).map('.'.join),
+    st.lists(_PART, min_size=1, max_size=9).map(':'.join).map('[{}]'.format),
+    st.text('0123456789abcdefx.:[]%', min_size=1, max_size=20),
+)
+
+
+@hypothesis.given(host=_HOSTS, dot=st.sampled_from(['', '.']))
+@hypothesis.settings(max_examples=400, deadline=None)
+def test_no_number_gets_in_that_this_systems_resolver_takes_for_this_machine(host, dot):
+    """``AI_NUMERICHOST``: the resolver reads numbers only, and asks nobody."""
+    try:
+        callback.check(f'https://{host}{dot}/', require_tls=True, allow_local=False)
+    except errors.InvalidInput:
+        return
+    try:
+        found = socket.getaddrinfo((host + dot).strip('[]'), 1, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return
+    for *_, (text, *_) in found:
+        address = ipaddress.ip_address(text.partition('%')[0])
+        address = getattr(address, 'ipv4_mapped', None) or address
+        assert not (address.is_loopback or address.is_link_local or address.is_unspecified)
