@@ -7,8 +7,6 @@ tell from another has one text, and the same reads of the database behind it.
 import logging
 import secrets as random
 
-from oslo_utils import strutils
-
 from obmd.api import http
 from obmd.api import operations
 from obmd.api import policy
@@ -84,7 +82,8 @@ def lookup(request, services):
     # before the token is given away: a conductor that is not there must not cost it
     drive = _configdrive(services, node, description, first_time)
     token = _issue(request, services, node) if first_time else None
-    instance_info = strutils.mask_dict_password(description.instance_info, answers.MASK)
+    # what may be shown of it: it was masked once, when it was said, for that takes long
+    instance_info = dict(description.instance_info)
     if drive is not None and (token is not None or CONF.agent.lookup_configdrive == 'always'):
         instance_info['configdrive'] = drive
     shown = answers.MASK if token is None and (issued or first_time) else token
@@ -108,10 +107,8 @@ def _configdrive(services, node, description, first_time):
     when = CONF.agent.lookup_configdrive
     if not (when == 'always' or (when == 'first' and first_time)):
         return None
-    if 'configdrive' not in description.instance_info:
+    if description.instance_info.get('configdrive') != answers.MASK:
         return None
-    if description.sealed_instance_info is None:
-        return description.instance_info['configdrive']
     return _call(services.conductor_api.open_instance_info, node).get('configdrive')
 
 
@@ -146,7 +143,10 @@ def heartbeat(request, services):
     if not right:
         raise errors.InvalidInput('Invalid or missing agent token received.')
     beat = {'token_hash': agent.token_hash, **arguments.beat(given)}
-    _call(services.conductor_api.agent_heartbeat, node, beat)
+    try:
+        _call(services.conductor_api.agent_heartbeat, node, beat)
+    except errors.NotFound:
+        raise _no_node(name) from None  # deleted meanwhile
     return http.Response(status=202, headers=versions.headers(request.environ))
 
 

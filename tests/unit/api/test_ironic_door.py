@@ -9,6 +9,7 @@ import pytest
 import webtest
 
 from obmd.api import app as api_app
+from obmd.api import descriptions as api_descriptions
 from obmd.api import rates
 from obmd.api.ramdisk import envelope
 from obmd.common import errors
@@ -78,7 +79,17 @@ def make(name='n1', macs=(MAC,), expects=True, **description):
 
 @pytest.fixture
 def machine(api):
-    return make(properties={'cpus': 4}, instance_info={'image': 'x', 'root_password': 'hunter2'})
+    made = make(properties={'cpus': 4})
+    say(api, made, {'image': 'x', 'root_password': 'hunter2'})
+    return made
+
+
+def say(api, node, instance_info):
+    """As an admin says it: masked, and sealed where there are secrets."""
+    said = api_descriptions.columns(
+        api.services.public_key, node.uuid, {'instance_info': instance_info}
+    )
+    descriptions.change(node.uuid, **said)
 
 
 @pytest.fixture
@@ -532,12 +543,7 @@ class TestAgentToken:
 class TestConfigdrive:
     @pytest.fixture(autouse=True)
     def sealed(self, api, machine):
-        descriptions.change(
-            machine.uuid,
-            instance_info={'configdrive': '******', 'image': 'x'},
-            sealed_instance_info='sealed',
-            key_id='key',
-        )
+        say(api, machine, {'configdrive': 'DRIVE', 'image': 'x'})
         api.conductor.answers['open_instance_info'] = {'configdrive': 'DRIVE', 'image': 'x'}
 
     def test_it_comes_with_the_token_and_then_no_more(self, lookup):
@@ -572,15 +578,13 @@ class TestConfigdrive:
         assert agents.get(machine.uuid).token_hash is None
 
     def test_other_secrets_stay_hidden_in_that_answer(self, api, lookup, machine):
-        descriptions.change(
-            machine.uuid, instance_info={'configdrive': '******', 'admin_pass': '******'}
-        )
+        say(api, machine, {'configdrive': 'D', 'admin_pass': 'hunter2'})
         api.conductor.answers['open_instance_info'] = {'configdrive': 'D', 'admin_pass': 'hunter2'}
         assert 'hunter2' not in lookup().text
 
     def test_a_node_without_one_asks_no_conductor(self, api, lookup, machine):
-        descriptions.change(machine.uuid, instance_info={'admin_pass': '******'})
-        assert 'configdrive' not in lookup().json['node']['instance_info']
+        say(api, machine, {'admin_pass': 'hunter2'})
+        assert lookup().json['node']['instance_info'] == {'admin_pass': '******'}
         assert api.conductor.calls == []
 
 
@@ -818,7 +822,8 @@ class TestHeartbeat:
             raise errors.NotOwner('moved')
 
         api.conductor.answers['agent_heartbeat'] = gone
-        fault(heartbeat(reporting.uuid), 404)
+        found = fault(heartbeat(reporting.uuid), 404)
+        assert found == f'Node {reporting.uuid} could not be found.'
 
     def test_a_body_of_10_mb_is_413(self, heartbeat, reporting):
         fault(heartbeat(reporting.uuid, body=b' ' * 10_000_000), 413)

@@ -142,6 +142,26 @@ def test_nodes_are_found_by_their_addresses():
     assert agents.find(['52:54:00:00:01:00']) == agents.find([]) == []
 
 
+def test_a_node_is_found_by_uuid_or_name_with_what_decides_on_its_agent():
+    one, other = make('n1'), issued('n2')
+    agents.expect(one.uuid, 100.0)
+    [(node, agent)] = agents.find_by_uuid(one.uuid)
+    assert (node.name, agent) == ('n1', agents.Agent(expect_until=100.0))
+    assert agents.find_by_uuid('n1') == agents.find_by_uuid(str(uuid.uuid4())) == []
+    for ident in ('n2', other, other.upper()):
+        [(node, agent)] = agents.find_by_ident(ident)
+        assert (node.name, agent) == ('n2', agents.Agent(token_hash=TOKEN))
+    for ident in ('N2', 'n2 ', str(uuid.uuid4()), '', 'n\0', '\ud800'):
+        assert agents.find_by_ident(ident) == []
+
+
+def test_a_uuid_counts_before_the_name_of_another():
+    ident = str(uuid.uuid4())
+    make(ident)
+    nodes.create('n2', 'mock', '', 'sealed', 'key', '', ident)
+    assert [node.name for node, _ in agents.find_by_ident(ident)] == ['n2']
+
+
 def test_no_more_than_two_of_them_are_read():
     for number in range(4):
         descriptions.change(make(f'n{number}').uuid, [MACS[number]])
