@@ -28,6 +28,7 @@ LONG = (
     'test_outcomes.py',
     'test_split.py',
     'db/test_outages.py',
+    'test_agents.py',
     'test_obmd_start.py',
     'test_console_end_to_end.py',
 )
