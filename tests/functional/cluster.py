@@ -205,10 +205,8 @@ class Cluster:
         """Every node is where the ring wants it."""
 
         def balanced():
-            live = self.split.query("SELECT incarnation FROM conductors WHERE state = 'live'")
-            members = [
-                Conductor(incarnation, '', '', ('ipmi',), '') for incarnation in live.splitlines()
-            ]
+            live = self.split.query("SELECT incarnation, host FROM conductors WHERE state = 'live'")
+            members = [Conductor(*line.split('|'), '', ('ipmi',), '') for line in live.splitlines()]
             rings = ownership.Rings(members, CONF.conductor.ring_partitions)
             rows = self.split.query('SELECT uuid, owner FROM nodes').splitlines()
             return len(members) == conductors and all(
