@@ -60,8 +60,8 @@ class _Handle(base.ConsoleHandle):
 def count(captured=True):
     """:param captured: whether every node's console is captured.
     :returns: dict of what -> dict: ``writes``, rows that were written, and ``reads``, statements
-        that wrote none.  Of a claim and a hand-over: for each node, both conductors together; reads vary,
-        conductors look again until a node has arrived.
+        that wrote none.  Of a claim and a hand-over: for each node, both conductors together;
+        reads vary, conductors look again until a node has arrived.
     """
     with _table(captured) as folder, contextlib.closing(_Statements()) as counted:
         keyring = _keys(folder)

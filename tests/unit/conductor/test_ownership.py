@@ -125,8 +125,7 @@ def test_a_ring_computed_in_slices_is_the_ring_computed_at_once(members, partiti
     )
     rings = ownership.Rings([member(name) for name in members], partitions)
     assert owners(rings, NODES[:100]) == [
-        next(iter(whole.get_nodes(one.uuid.encode()))).removeprefix('host-')
-        for one in NODES[:100]
+        next(iter(whole.get_nodes(one.uuid.encode()))).removeprefix('host-') for one in NODES[:100]
     ]
 
 
