@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 #: seconds after which a caller may find the database back
 RETRY_AFTER = 2.0
 
+DatabaseSilent = schema.DatabaseSilent
+
 
 def register_options(conf=CONF):
     """Register oslo.db's options with the defaults that fit obmd; harmless when done before."""
@@ -138,8 +140,9 @@ def current():
 
 
 def check_schema():
-    """:raises Fatal: the database does not answer within 10 s, or its schema is not this obmd's;
-    the reason names the command that helps."""
+    """:raises Fatal: the schema is not this obmd's; the reason names the command that helps.
+    :raises DatabaseSilent: the database does not answer within 10 s.
+    """
     schema.check(_database.engine)
 
 
