@@ -111,6 +111,7 @@ class Conductor:
         self._balancing = threading.Lock()
         self._hosts = {}
         self._looked_at = float('-inf')
+        self._refreshing = threading.Lock()
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -223,8 +224,21 @@ class Conductor:
             self._client.tell(host, 'node_changed', node=uuid)
 
     def _refresh(self):
-        if time.monotonic() - self._looked_at > REFRESH:
-            self._observer.look()
+        """One look for all who are told of nodes at the same time.
+
+        It claims nothing: each of them waits for it, and claims what it was told of.
+        """
+        with self._refreshing:
+            if time.monotonic() - self._looked_at <= REFRESH:
+                return
+            claims = self._claiming.acquire(blocking=False)
+            try:
+                self._observer.look()
+            finally:
+                if claims:
+                    self._claiming.release()
+                # one that failed counts: those who waited must not try one after the other
+                self._looked_at = time.monotonic()
 
     def _bury(self, live, rows):
         """:returns: set of the incarnations whose beat has stood still for too long."""

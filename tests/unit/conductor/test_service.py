@@ -560,3 +560,42 @@ def test_a_broker_that_hangs_at_the_end_holds_nobody(make):
     conductor.stop()
     assert time.monotonic() - began < 5
     go.set()
+
+
+@pytest.mark.parametrize('answers', [True, False])
+def test_those_who_are_told_at_once_share_one_look(make, monkeypatch, in_thread, answers):
+    conductor = make()
+    conductor.start()
+    monkeypatch.setattr(service, 'REFRESH', 600)
+    read, asked, others, again = conductors.all, [], [], threading.Event()
+
+    def read_slowly():
+        asked.append(None)
+        if len(asked) > 1:
+            again.set()
+        else:
+            others.extend(in_thread(conductor._refresh) for _ in range(3))
+            again.wait(0.2)
+        if not answers:
+            raise errors.Unavailable('the database does not answer')
+        return read()
+
+    monkeypatch.setattr(conductors, 'all', read_slowly)
+    conductor._looked_at = float('-inf')
+    first = in_thread(conductor._refresh)
+    assert (first.error() is None) == answers
+    for other in others:
+        other.result()
+    assert len(asked) == 1
+
+
+def test_who_is_told_of_a_node_does_not_wait_for_claims(make, register, monkeypatch):
+    conductor = make()
+    conductor.start()
+    register('n1')
+    monkeypatch.setattr(service, 'REFRESH', 0)
+    conductor._looked_at = float('-inf')
+    conductor._refresh()
+    assert nodes.get('n1').owner is None
+    conductor._observer.look()
+    assert nodes.get('n1').owner == conductor.row.incarnation
