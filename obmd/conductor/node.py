@@ -131,12 +131,21 @@ class LiveNode:
         except errors.ObmdError as error:
             LOG.warning('%s: its refusal is not in the row yet: %s', self.name, error.reason)
 
+    @property
+    def busy(self):
+        """Whether a write holds the node."""
+        return self._writes.busy
+
     def settle(self, deadline):
         """Let in no write any more and wait until the one that runs has ended.
 
         :returns: bool, whether it has, within ``deadline``.
         """
         return self._writes.finish(deadline)
+
+    def resume(self):
+        """Let writes in again after a :meth:`settle` that was for nothing."""
+        self._writes.resume()
 
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""

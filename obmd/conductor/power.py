@@ -181,6 +181,11 @@ class Writes:
         finally:
             self._pass_on()
 
+    @property
+    def busy(self):
+        """Whether a write holds the node."""
+        return self._held
+
     @contextlib.contextmanager
     def _watch_silence(self):
         try:
@@ -208,10 +213,18 @@ class Writes:
                 turn.move()
         last.wait(deadline.remaining)
         with self._lock:
-            if not last.came:
+            if not last.came and not last.moved:  # else another hand-over waits in its place
                 self._queue.remove(last)
                 self._moving = False
         return last.came
+
+    def resume(self):
+        """After a :meth:`finish` that was for nothing: the node stays."""
+        with self._lock:
+            self._moving = False
+            held = self._held
+        if held:
+            self._pass_on()
 
     def _wait_for_turn(self, work, deadline):
         with self._lock:
