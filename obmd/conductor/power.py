@@ -24,6 +24,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between two looks at a node that shuts down: first and longest
 LOOK_MIN, LOOK_MAX = 0.25, 5.0
+#: what a call is told that comes while the node moves; what the move waits for may follow
+MOVES = 'the node moves to another conductor'
 #: seconds after which a BMC that has not answered may not have many more callers wait for it
 SLOW = 1.0
 
@@ -271,9 +273,7 @@ class Writes:
         self._show(work)
 
     def _moved(self):
-        return errors.NotOwner(
-            f'the node moves to another conductor{self._told()}', self._node_name
-        )
+        return errors.NotOwner(f'{MOVES}{self._told()}', self._node_name)
 
     def _busy(self):
         return errors.NodeBusy(f'the node is busy{self._told()}', self._node_name, 1)
