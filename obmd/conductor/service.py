@@ -14,6 +14,7 @@ from obmd.common import secrets
 from obmd.common import threads
 from obmd.common import timers
 from obmd.common.deadline import Deadline
+from obmd.conductor import audit
 from obmd.conductor import console
 from obmd.conductor import console_log
 from obmd.conductor import handover
@@ -85,6 +86,7 @@ class Conductor:
             CONF.console.revocation_grace,
             lambda: self._holdings.uuids,
             self._forget,
+            audit.Audit(self.row.incarnation, self._holdings, manager.close).compare,
         )
         self.manager = manager.Manager(
             self.row.incarnation,

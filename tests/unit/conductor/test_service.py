@@ -257,6 +257,17 @@ def test_a_node_that_is_there_after_all_is_not_forgotten(make, register):
     assert conductor._holdings.get(row.uuid) is None
 
 
+def test_a_node_that_another_has_got_after_all_is_let_go_at_the_next_check(make, register, spawned):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    owners.claim(row.uuid, 'other', conductor.row.incarnation, 1)
+    conductor._revocation.check()
+    spawned.join()
+    assert conductor._holdings.get(row.uuid) is None
+    assert nodes.get('n1').owner == 'other'
+
+
 def test_a_database_that_is_down_at_the_end_holds_nobody(make, register, monkeypatch):
     register('n1')
     conductor = make()
