@@ -274,5 +274,6 @@ class LiveNode:
         mine = True
         if holder != self.sol_holder:
             mine = nodes.set_sol_holder(self.uuid, self.incarnation, self.epoch, holder)
-            self.sol_holder = holder
+            if mine:
+                self.sol_holder = holder
         return mine
