@@ -143,6 +143,8 @@ class Driver(base.Driver, base.Power, base.BootDevice, base.Console, base.EventL
         return []
 
     def open_console(self, sink, deadline, takeover=False):
+        if login := self.errors.get('login'):
+            raise login
         sink.opening()
         self._do('console', takeover)
         self.sinks.append(sink)
