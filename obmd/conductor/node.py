@@ -20,11 +20,15 @@ LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A power state that the node shall have, and until when (wall clock) it is waited for."""
+    """A power state that the node shall have, and until when (wall clock) it is waited for.
+
+    :ivar reason: str, what it is for and how far that has come.
+    """
 
     state: str
     until: float
     call_id: str
+    reason: str = dataclasses.field(default='', compare=False)
 
 
 class LiveNode:
@@ -62,7 +66,9 @@ class LiveNode:
         self._target = None
         self._target_lock = threading.Lock()
         if row.target_power_state:
-            self._target = Target(row.target_power_state, row.target_until, row.target_call_id)
+            self._target = Target(
+                row.target_power_state, row.target_until, row.target_call_id, row.target_reason
+            )
         self._following = {}
         # what an earlier hold of ours at this epoch has left there
         left = row.lock_purpose is not None and row.owner_epoch == epoch
@@ -236,12 +242,35 @@ class LiveNode:
 
     def set_target(self, state, until, reason, call_id):
         """:raises NotOwner: the row is another's; nothing may be sent to the BMC."""
+        target = Target(state, until, call_id, reason)
         with self._target_lock:
-            if not nodes.set_target(
-                self.uuid, self.incarnation, self.epoch, state, until, reason, call_id
-            ):
-                raise errors.NotOwner('the node has another owner now', self.name)
-            self._target = Target(state, until, call_id)
+            self._write_target(target)
+            self._target = target
+
+    def advance(self, target, reason):
+        """Record how far the work for ``target`` has come.
+
+        :returns: bool, whether it is still held.
+        :raises NotOwner: the row is another's; nothing may be sent to the BMC.
+        """
+        with self._target_lock:
+            if self.holds(target):
+                self._write_target(dataclasses.replace(target, reason=reason))
+            if self.holds(target):  # it may have been dropped meanwhile
+                self._target = dataclasses.replace(target, reason=reason)
+            return self.holds(target)
+
+    def _write_target(self, target):
+        if not nodes.set_target(
+            self.uuid,
+            self.incarnation,
+            self.epoch,
+            target.state,
+            target.until,
+            target.reason,
+            target.call_id,
+        ):
+            raise errors.NotOwner('the node has another owner now', self.name)
 
     def clear_target(self, call_id, last_error=None):
         """The row first: a target that only this process has forgotten would come back."""

@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 LOOK_MIN, LOOK_MAX = 0.25, 5.0
 #: what a call is told that comes while the node moves; what the move waits for may follow
 MOVES = 'the node moves to another conductor'
+#: in the row from before a node that has gone off is turned on: who sees it on then is done
+TURNING_ON = 'soft power cycle: it has gone off and is turned on'
 #: seconds after which a BMC that has not answered may not have many more callers wait for it
 SLOW = 1.0
 
@@ -391,13 +393,15 @@ def carry_on(live, left=None, sleep=time.sleep, wall_clock=time.time, clock=cloc
 
 
 def _turn_on_if_off(live, target):
-    """:returns: bool, whether it was turned on."""
-    if live.read_power(Deadline(live.driver.answer_within)) != base.Power.OFF:
-        return False
+    """:returns: bool, whether it was turned on, now or by who carried this on before."""
+    reason = (live.target or target).reason
+    state = live.read_power(Deadline(live.driver.answer_within))
+    if state != base.Power.OFF:
+        return state == base.Power.ON and reason == TURNING_ON
     deadline = Deadline(CONF.conductor.power_timeout)
     began_by = callers.Caller(callers.OBMD, target.call_id)
     with live.write('second half of a soft power cycle', deadline, began_by) as driver:
-        if not live.holds(target):
+        if not live.advance(target, TURNING_ON):
             return False
         driver.set_power(base.Power.ON, deadline)
         LOG.info('%s: soft power cycle done', live.name)
