@@ -289,18 +289,24 @@ class Conductor:
         self._holdings.close()
         if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
-        others = self._give_away(Deadline(CONF.conductor.handover_timeout))
+        # Who is cut off has nothing to give: others judge his rows, and the next start here does.
+        connected = self._lease.state == lease.FRESH
+        others = connected and self._give_away(Deadline(CONF.conductor.handover_timeout))
         deadline = Deadline(CONF.conductor.stop_timeout)
         self.manager.stop(_gone(others))
         self._quit(deadline, deactivate=True)
+        if connected:
+            self._give_rows_back()
+        if others:
+            _linger(deadline)
+        self._end(deadline)
+
+    def _give_rows_back(self):
         try:
             owners.release_all(self.row.incarnation)
             conductors.remove(self.row.incarnation)
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)
-        if others:
-            _linger(deadline)
-        self._end(deadline)
 
     def abandon(self):
         """Others have declared this start dead: let go of everything and touch nothing.

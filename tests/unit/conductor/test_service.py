@@ -8,6 +8,7 @@ import pytest
 from obmd.common import errors
 from obmd.common import rpc
 from obmd.common.deadline import Deadline
+from obmd.conductor import lease
 from obmd.conductor import service
 from obmd.conf import CONF
 from obmd.db import conductors
@@ -410,6 +411,23 @@ def test_without_a_fresh_lease_nothing_is_claimed(make, register):
     conductor._lease.revoke()
     look(conductor)
     assert nodes.get('n1').owner is None
+
+
+def test_one_that_is_cut_off_asks_the_database_for_nothing_when_it_stops(
+    make, register, monkeypatch
+):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    other('other')
+    conductor._hosts = {mine: 'host-1', 'other': 'elsewhere'}
+    monkeypatch.setattr(type(conductor._lease), 'state', lease.FENCED)
+    for name in ('set_state', 'remove'):
+        monkeypatch.setattr(conductors, name, pytest.fail)
+    monkeypatch.setattr(owners, 'release_all', pytest.fail)
+    conductor.stop()
+    assert nodes.get_by_uuid(row.uuid).owner == mine
 
 
 def test_a_stop_gives_its_nodes_to_the_others_and_says_so_to_late_callers(
