@@ -33,7 +33,7 @@ def parser():
     add('--nodes', type=int, help='simulated BMCs (600, with --small 60)')
     add('--each', action='store_true', help='each fault once, in their order, and a table')
     add('--only', action='append', choices=list(faults.FAULTS), help='this fault; repeatable')
-    add('--brisk', action='store_true', help='half the time-outs that obmd has by default')
+    add('--brisk', action='store_true', help='less than half of the time-outs')
     add('--small', action='store_true', help='short time-outs, as the tests have')
     add('--logs', metavar='DIR', help='keep what the services wrote there when something fails')
     return p
