@@ -94,8 +94,15 @@ class Fleet:
 
     def conductor(self, group='', drivers=('ipmi',)):
         """:returns: a conductor that has just started, on no ring yet."""
-        incarnation = f'{self._random.getrandbits(128):032x}'
-        return conductors.Conductor(incarnation, incarnation[:6], group, drivers, '')
+        incarnation = self._incarnation()
+        return conductors.Conductor(incarnation, f'host-{incarnation}', group, drivers, '')
+
+    def restarted(self, conductor):
+        """:returns: it after a restart: another incarnation at the same host."""
+        return dataclasses.replace(conductor, incarnation=self._incarnation())
+
+    def _incarnation(self):
+        return f'{self._random.getrandbits(128):032x}'
 
     def some(self, count):
         """:returns: list of ``count`` members, drawn."""

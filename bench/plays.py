@@ -40,18 +40,20 @@ def _deaths(fleet, size):
 
 
 def _flapping(fleet):
-    """The one that comes back is another to the ring: a start draws a new incarnation."""
+    """The one that comes back has its former place on the ring, which is its host's."""
     (one,) = fleet.some(1)
     for _ in range(FLAPS):
         yield fleet.change('flapping', 'it goes', left=[one])
-        one = fleet.conductor()
+        one = fleet.restarted(one)
         yield fleet.change('flapping', 'it comes', joined=[one])
+    again = fleet.restarted(one)
+    yield fleet.change('flapping', 'killed and started at once', left=[one], joined=[again])
 
 
 def _rolling_restart(fleet):
     for one in fleet.members:
         yield fleet.change('restart', 'one stops', left=[one])
-        yield fleet.change('restart', 'it starts', joined=[fleet.conductor()])
+        yield fleet.change('restart', 'it starts', joined=[fleet.restarted(one)])
 
 
 def _racks(nodes, partitions, drawn):

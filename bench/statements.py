@@ -59,9 +59,9 @@ class _Handle(base.ConsoleHandle):
 
 def count(captured=True):
     """:param captured: whether every node's console is captured.
-    :returns: dict of what -> dict: ``writes``, statements that changed a row, and ``reads``, the
-        others.  Of a claim and a hand-over: for each node, both conductors together; reads vary,
-        conductors look again until a node has arrived.
+    :returns: dict of what -> dict: ``writes``, rows that were written, and ``reads``, statements
+        that wrote none.  Of a claim and a hand-over: for each node, both conductors together;
+        reads vary, conductors look again until a node has arrived.
     """
     with _table(captured) as folder, contextlib.closing(_Statements()) as counted:
         keyring = _keys(folder)
@@ -139,7 +139,7 @@ class _Statements:
         verb = statement.split(None, 1)[0].upper()
         if verb in _WRITES and cursor.rowcount:
             self._last = time.monotonic()
-            self._counts['writes', statement] += 1
+            self._counts['writes', statement] += cursor.rowcount
         elif verb in (*_WRITES, 'SELECT'):
             self._counts['reads', statement] += 1
 

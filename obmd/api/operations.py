@@ -12,6 +12,7 @@ from obmd.api import rereading
 from obmd.common import deadline
 from obmd.common import errors
 from obmd.common import rpc
+from obmd.conductor import power
 from obmd.conductor import routing
 from obmd.conf import CONF
 from obmd.db import nodes
@@ -20,8 +21,10 @@ from obmd.drivers import registry
 
 LOG = logging.getLogger(__name__)
 
-#: seconds that a call waits for a node's next owner, and between two tries
-MOVE_TIMEOUT, MOVE_PAUSE = 10.0, 0.1
+#: seconds that a read waits for the heir of a dead conductor, and a sweep for a node that moves
+MOVE_TIMEOUT = 10.0
+#: seconds between two tries at a node that moves: first and longest
+MOVE_PAUSE, MOVE_PAUSE_MAX = 0.1, 1.0
 #: seconds between two looks for the heir of a dead conductor
 HEIR_PAUSE = 0.5
 #: times that a read is sent to a conductor that lives and does not answer
@@ -117,29 +120,32 @@ def call(method, node, *args, deadline=None, by_token=True, read=False, **kwargs
     """Call a method of ConductorAPI about ``node``; again while it moves to another conductor.
 
     NotOwner and OwnerGone are raised only before anything was sent to a BMC, so no write happens
-    twice.  A read that a conductor leaves without an answer is repeated with the node's owner as
+    twice.  A node that moves may first have to end a long write: it is waited for until the
+    deadline.  A read that a conductor leaves without an answer is repeated with the node's owner as
     of then; a write never is.  No database connection is held.
 
     :param deadline: of the whole, ``[api] call_timeout`` from now by default.
     :param by_token: the caller's right is the token in ``node``: a new row must have the same.
     :param read: it changes nothing.
     :raises OutcomeUnknown: a write was sent and there is no answer.
+    :raises NodeBusy: the node's move waited for a write that ran until the deadline.
     :raises: what the conductor says, with the node's name.
     """
     deadline = deadline or call_deadline()
-    patience, silences = None, 0
+    patience, silences, pause = None, 0, 0.0
     try:
         while True:
             try:
                 return method(node, *args, deadline=deadline, **kwargs)
             except errors.NotOwner as error:
-                reason, pause = error, MOVE_PAUSE
+                reason, pause = _moving(error), min(2 * pause or MOVE_PAUSE, MOVE_PAUSE_MAX)
             except routing.OwnerGone as error:
                 # It may have handed the node over after the row was read.
                 owner, node = node.owner, _again(node, by_token, MOVE_PAUSE)
                 if node.owner != owner:
                     continue
-                if not (read and error.heir):
+                patience = patience or deadline.within(MOVE_TIMEOUT)
+                if not (read and error.heir) or patience.expired:
                     raise
                 reason, pause = error, HEIR_PAUSE
             except rpc.NoAnswer as error:
@@ -149,9 +155,8 @@ def call(method, node, *args, deadline=None, by_token=True, read=False, **kwargs
                 reason, pause, patience = silent(error), MOVE_PAUSE, None
                 if silences == TRIES and not error.gone:
                     raise reason from None
-            patience = patience or deadline.within(MOVE_TIMEOUT)
-            if patience.expired or (read and deadline.remaining < LEAST):
-                raise reason
+            if deadline.remaining < pause + LEAST:
+                raise reason from None
             node = _again(node, by_token, pause)
     except errors.Unauthorized:
         raise
@@ -172,6 +177,12 @@ def silent(error):
         f'within {ttl:g} s',
         retry_after=min(ttl, 10),
     )
+
+
+def _moving(error):
+    """:param error: NotOwner.  :returns: NodeBusy when it names a write that the move waits for."""
+    runs = error.reason.partition(f'{power.MOVES}: ')[2]
+    return errors.NodeBusy(f'the node is busy: {runs}', error.node, 1) if runs else error
 
 
 def _again(node, by_token, pause):

@@ -18,25 +18,26 @@ class Rereading:
         self._read = read
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._next = None
+        self._next = {}
 
     def get(self, uuid, pause):
         """The node as it is in a moment.
 
-        :param pause: seconds to wait first, for others to join and for the node to move.
+        :param pause: seconds to wait first, for others to join and for the node to move; one of
+            a few: only those join who wait as long.
         :returns: :class:`obmd.db.nodes.Node`, or None: it was deleted.
         :raises Unavailable: the database does not answer.
         """
         with self._lock:
-            lead = self._next is None
+            batch = self._next.get(pause)
+            lead = batch is None
             if lead:
-                self._next = _Batch()
-            batch = self._next
+                batch = self._next[pause] = _Batch()
             batch.uuids.add(uuid)
         if lead:
             self._sleep(pause)
             with self._lock:
-                self._next = None
+                del self._next[pause]
             batch.run(self._read)
         batch.done.wait()
         if batch.error is not None:

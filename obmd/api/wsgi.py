@@ -41,31 +41,33 @@ def connect():
         not of this version.
     :raises Unavailable: the database does not answer.
     """
-    exposition.begin('api')
     admin_hash = _admin_hash()
     public_key = secrets.PublicKey.load(secrets.key_paths()[1])
     registry.load()
     engine.setup()
     engine.check_schema()
+    bus = rpc.Bus()
     options = CONF.conductor
     router = routing.Router(options.ring_partitions, options.heartbeat_ttl)
     observer = membership.Observer(options.heartbeat_interval, options.heartbeat_ttl, router.look)
     router.refresh = observer.look
     observer.look()
-    observer.start()
 
     def some_conductor():
         if not router.live:
             raise errors.Unavailable('no conductor is live', retry_after=options.heartbeat_ttl)
 
-    bus = rpc.Bus()
-    return operations.Services(
+    services = operations.Services(
         conductor_api=rpcapi.ConductorAPI(bus, router),
         router=router,
         public_key=public_key,
         admin_hash=admin_hash,
         readiness=(conductors.all, some_conductor, bus.check),
     )
+    # Nothing fails any more: what goes on for ever is begun once, however often a start is tried.
+    exposition.begin('api')
+    observer.start()
+    return services
 
 
 def _admin_hash():

@@ -10,7 +10,7 @@ PROG = 'obmd'
 
 DESCRIPTION = """\
 The out-of-band management plane for bare metal, all in one process: HTTP API, conductor and
-console streams on one port, SQLite or PostgreSQL behind it, no message broker.
+console streams on one port, SQLite, PostgreSQL or MariaDB behind it, no message broker.
 
 Without arguments it serves http://127.0.0.1:8380 and keeps its state (database, keys, admin
 token) in ./obmd-state. Options come from --config-file, from /etc/obmd/obmd.conf, and from the

@@ -14,18 +14,6 @@ from obmd.conf import CONF
 METRICS_CONNECTIONS = 64
 
 
-def listener(options, app, name, reuse_port=False, sock=None):
-    """A listener for ``app`` on ``options.listen``.
-
-    :param options: a group with ``listen``, ``tls_cert``, ``tls_key``, ``insecure``.
-    :param sock: already bound, or None.
-    :raises Fatal: plain HTTP off loopback, a certificate that cannot be used, a port in use.
-    """
-    tls = check(options)
-    sock = sock or bind(options, reuse_port)
-    return serving.Listener(sock, app, name, tls, CONF.api.max_connections)
-
-
 def check(options):
     """:returns: the TLS context or None.  :raises Fatal: what ``options`` may not be."""
     address = listening.parse_address(options.listen)

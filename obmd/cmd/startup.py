@@ -1,5 +1,6 @@
 """How every service starts and ends: green threads, options, logs, signals, one-line refusals."""
 
+import gc
 import logging
 import os
 import signal
@@ -171,3 +172,7 @@ def run(prog, function, *args):
         LOG.exception('%s failed', prog)
         print(f'{prog}: internal error, see the log: {type(error).__name__}', file=sys.stderr)
         return 1
+    finally:
+        # At its end the interpreter looks through everything once more: seconds for thousands of
+        # nodes on a busy machine, in which the alarm of Stop.limit would end it.
+        gc.freeze()

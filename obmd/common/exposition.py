@@ -9,7 +9,6 @@ The workers of ``obmd-api`` count together in files of a folder that their paren
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import shutil
@@ -22,6 +21,7 @@ from prometheus_client import multiprocess
 
 from obmd import version
 from obmd.common import metrics
+from obmd.common import pages
 from obmd.common import threads
 from obmd.conf import CONF
 
@@ -161,33 +161,13 @@ def is_here():
 def application(environ, start_response):
     """WSGI application of ``[metrics] listen``: ``GET /metrics`` and nothing else."""
     if environ.get('PATH_INFO') != PATH:
-        return _refuse(start_response, '404 Not Found', 'not_found', 'there is no such page')
+        return pages.error(start_response, '404 Not Found', 'not_found', 'there is no such page')
     environ['obmd.route'] = PATH
     if environ['REQUEST_METHOD'] != 'GET':
-        return _refuse(
+        return pages.error(
             start_response, '405 Method Not Allowed', 'method_not_allowed', 'use GET here'
         )
-    body = page()
-    start_response('200 OK', _headers(CONTENT_TYPE, body))
-    return [body]
-
-
-def _refuse(start_response, status, kind, reason):
-    body = json.dumps({'error': {'kind': kind, 'reason': reason}}).encode() + b'\n'
-    headers = _headers('application/json', body)
-    if status.startswith('405'):
-        headers.append(('Allow', 'GET'))
-    start_response(status, headers)
-    return [body]
-
-
-def _headers(content_type, body):
-    return [
-        ('Content-Type', content_type),
-        ('Content-Length', str(len(body))),
-        ('Cache-Control', 'no-store'),
-        ('X-Content-Type-Options', 'nosniff'),
-    ]
+    return pages.page(start_response, '200 OK', CONTENT_TYPE, page())
 
 
 # -- requests -------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Broker:
                 self._word = min(2 * self._word, WORD_MAX)
             self._told_at = now
             seconds = now - self._since
-        LOG.error('broker %s: %s (for %d s; trying on)', where, self.reason, seconds)
+        LOG.error('broker %s: %s (for %d s; still trying)', where, self.reason, seconds)
 
     def refused(self, pause):
         """Nobody but who listens tries again for ``pause`` seconds."""

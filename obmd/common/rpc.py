@@ -188,7 +188,7 @@ class _Client:
         :param watched: ``watched(give_up)`` is a context within which ``give_up()`` is called when
             the callee is known to be gone: then the wait ends at once.
         :raises NoAnswer: it may or may not have been carried out.
-        :raises Unavailable: the broker cannot be reached, so nothing was sent.
+        :raises Unavailable: the broker was known to be out of reach, so nothing was sent.
         """
         self._check(min(timeout, GRACE))
         # A broker that hangs holds who publishes up for longer than the call may take.
@@ -207,10 +207,9 @@ class _Client:
         )
         try:
             return _open(prepared.call({}, method, **args))
-        except oslo_messaging.MessagingTimeout:
+        except (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure):
+            # Not delivered may also be not confirmed: the broker passed it on and then died.
             raise NoAnswer(server) from None
-        except oslo_messaging.MessageDeliveryFailure:
-            raise errors.Unavailable('the message bus cannot be reached', retry_after=5) from None
         except oslo_messaging.RPCVersionCapError as error:
             raise _other_version(server) from error
         except oslo_messaging.RemoteError as error:

@@ -42,13 +42,18 @@ def is_up(sol_holder):
 
 
 class _Sink(base.ConsoleSink):
-    """Takes what one opening of the source delivers; a former one is not listened to."""
+    """Takes what one opening of the source delivers; a former one is not listened to.
+
+    :ivar announced: bool, whether the BMC may have been asked for SOL.
+    """
 
     def __init__(self, console):
         self._console = console
+        self.announced = False
 
     def opening(self):
         self._console.announce()
+        self.announced = True
 
     def data(self, chunk):
         self._console.feed(self, chunk)
@@ -283,6 +288,10 @@ class Console:
             if self._sink is attempt.sink:
                 self._sink = None
             attempt.error = attempt.error or error
+            silent = isinstance(attempt.error, (errors.BmcSilent, errors.OutcomeUnknown))
+            if attempt.sink.announced and silent and self._holder is None:
+                # The BMC may have given it to us: what the row says of that stays true.
+                self._holder = self._live.sol_holder
         self._log_down(attempt.error.reason)
         if self._closed:
             self._record()  # before who closes goes on: it gives the row away
@@ -302,8 +311,11 @@ class Console:
                 ours = self._holder not in (None, FOREIGN)
                 if not attempt.takeover and not ours:
                     raise
-                self._holder = None
-                return driver.open_console(attempt.sink, deadline, takeover=True)
+                try:
+                    return driver.open_console(attempt.sink, deadline, takeover=True)
+                except errors.ConsoleHeld:
+                    self._holder = None  # somebody insists
+                    raise
 
     def announce(self):
         """Into the row before the BMC is asked: if we die before its answer is recorded, the next

@@ -27,6 +27,23 @@ TAKEN_WITHIN, LOOK = 2.0, 0.1
 PATIENCE = 60.0
 
 
+class _Pass:
+    """One look at all nodes that should go.
+
+    :ivar called_off: bool, the database is gone: no other node is begun.
+    """
+
+    def __init__(self, deadline):
+        self.deadline = deadline
+        self.moved = []
+        self.done = threading.Semaphore(0)
+        self.called_off = False
+
+    @property
+    def is_over(self):
+        return self.called_off or self.deadline.expired
+
+
 class Handover:
     """:param incarnation: str, of this conductor's start.
     :param holdings: :class:`obmd.conductor.holdings.Holdings`.
@@ -43,74 +60,112 @@ class Handover:
         self._pace = pace.Pace(clock)
 
     def give(self, patience=PATIENCE):
-        """Move every node that the rings give to another conductor; returns when all have moved
-        or were found busy for ``patience`` seconds.
+        """Move the nodes that the rings give to another conductor.
 
         The rings may change meanwhile: each node goes, or stays, as they say when its turn comes.
+        After ``patience`` seconds, or when the database is gone, no other is begun.
 
         :returns: bool, whether all have moved.
         """
-        deadline = Deadline(patience)
+        one = _Pass(Deadline(patience))
+        due, begun = self._due(), 0
+        for live in due:
+            if live.busy:
+                # It has no place while it waits for the write that runs: the others go on.
+                threads.spawn(self._give_later, live, one)
+            else:
+                self._pace.enter()
+                if one.is_over:
+                    self._pace.leave()
+                    break
+                threads.spawn(self._give_one, live, one)
+            begun += 1
+        for _ in range(begun):
+            one.done.acquire()
+        if due:
+            LOG.info('%d of %d nodes handed over', len(one.moved), len(due))
+        return len(one.moved) == len(due)
+
+    def _due(self):
         due = []
         for live in self._holdings:
             time.sleep(0)  # a slice at a time: the ring does not yield
             if self._holdings.heir(live) is not None:
                 due.append(live)
-        results, done = [], threading.Semaphore(0)
-        for live in due:
-            self._pace.enter()
-            threads.spawn(self._give_one, live, deadline, results, done)
-        for _ in due:
-            done.acquire()
-        if due:
-            LOG.info('%d of %d nodes handed over', len(results), len(due))
-        return len(results) == len(due)
+        return due
 
-    def _give_one(self, live, deadline, results, done):
+    def _give_later(self, live, one):
+        began = self._clock()
+        if live.settle(one.deadline):
+            self._pace.enter()
+            self._give_one(live, one, settled=True)
+        else:
+            LOG.warning('%s: busy, its hand-over waits', live.name)
+            metrics.HANDOVERS.observe(self._clock() - began, 'kept')
+            one.done.release()
+
+    def _give_one(self, live, one, settled=False):
+        """The caller has entered the pace."""
         seconds = None
         try:
             target = self._holdings.heir(live)
             if target is not None:
-                seconds = self._send(live, target, deadline)
+                seconds = self._send(live, target, one, settled)
+            elif settled:
+                live.resume()
             if target is None or seconds is not None:
-                results.append(live)
+                one.moved.append(live)
         finally:
             self._pace.leave(seconds)
-            done.release()
+            one.done.release()
 
-    def _send(self, live, target, deadline):
+    def _send(self, live, target, one, settled):
         """:returns: float, seconds for which the node was on its way; None: it stayed."""
         captured, began = live.console.up, self._clock()
-        moved = False
-        if live.settle(deadline):
-            began = self._clock()
-            moved = self._move(live)
-        else:
-            LOG.warning('%s: busy, its hand-over waits', live.name)
+        moved = self._is_free(live, one, settled) and self._move(live)
         metrics.HANDOVERS.observe(self._clock() - began, 'moved' if moved else 'kept')
         if not moved:
             return None
         self._tell(target, live.uuid)
-        _wait_until_taken(live.uuid, captured, deadline)
+        _wait_until_taken(live.uuid, captured)
         return self._clock() - began
+
+    def _is_free(self, live, one, settled):
+        """Nothing is let go before the database has answered: a console that was closed while its
+        row cannot be given away would be nobody's until it can."""
+        try:
+            live.confirm()
+        except errors.NotOwner:
+            pass  # somebody has it already: it goes, and nothing is said to its BMC
+        except errors.ObmdError as error:
+            if not one.called_off:
+                LOG.warning('%s: not handed over: %s', live.name, error.reason)
+            one.called_off = one.called_off or isinstance(error, errors.Unavailable)
+            if settled:
+                live.resume()
+            return False
+        return settled or live.settle(one.deadline)
 
     def _move(self, live):
         self._holdings.leave(live.uuid)
         moved = errors.NotOwner('the node moves to another conductor', live.name)
-        self._close(live, moved, 'the node moves to another conductor', Deadline(5))
+        released = False
         try:
-            return owners.release(live.uuid, self._incarnation, live.epoch)
-        except errors.Unavailable as error:
-            # Still ours in the row, so nobody else takes it: it is served anew at the next look.
-            self._holdings.doubt(live.uuid)
+            self._close(live, moved, 'the node moves to another conductor', Deadline(5))
+            released = owners.release(live.uuid, self._incarnation, live.epoch)
+        except errors.ObmdError as error:
             LOG.warning('%s: not released: %s', live.name, error.reason)
-            return False
         finally:
             self._holdings.drop(live.uuid)
+            if not released:
+                # If it still is ours in the row nobody else takes it: it is served anew at the
+                # next look.
+                self._holdings.doubt(live.uuid)
+        return released
 
 
-def _wait_until_taken(uuid, captured, deadline):
-    patience = deadline.within(TAKEN_WITHIN)
+def _wait_until_taken(uuid, captured):
+    patience = Deadline(TAKEN_WITHIN)
     while not patience.expired:
         time.sleep(LOOK)
         try:

@@ -56,8 +56,9 @@ class Holdings:
         return list(self._lives)
 
     def close(self):
-        """Claim nothing any more."""
-        self._closed = True
+        """Claim and serve nothing more than what is live now."""
+        with self._lock:
+            self._closed = True
 
     def get(self, uuid):
         """:returns: LiveNode or None."""
@@ -110,6 +111,8 @@ class Holdings:
     def _serve(self, row, driver, epoch):
         new = node.LiveNode(row, driver, self._incarnation, epoch, self._make_console, self._timers)
         with self._lock:
+            if self._closed:  # what was claimed in this moment is the next start's
+                raise errors.Unavailable('this conductor is stopping', row.name)
             live = self._lives.setdefault(row.uuid, new)
         if live is new:
             self._settle(live)
@@ -145,9 +148,19 @@ class Holdings:
             time.sleep(0)  # a slice at a time: the ring does not yield by itself
             if self.is_mine(row):
                 by_owner.setdefault(row.owner, []).append(row)
+        failed = None
         for owner, mine in by_owner.items():
             for start in range(0, len(mine), BATCH):
-                claimed += self._claim_batch(mine[start : start + BATCH], owner)
+                try:
+                    claimed += self._claim_batch(mine[start : start + BATCH], owner)
+                except errors.Unavailable as error:
+                    # A row that somebody holds locked keeps its batch, and no other, from being
+                    # claimed; a database that is gone ends it all.
+                    if self._closed or failed is not None:
+                        raise
+                    failed = error
+        if failed is not None:
+            raise failed
         return claimed
 
     def _claim_batch(self, rows, owner):

@@ -65,10 +65,14 @@ class Observer:
         self._stopped = threading.Event()
 
     def look(self):
+        """Read now; returns when who listens has done what follows."""
+        self._on_look(*self._see())
+
+    def _see(self):
         rows = conductors.all()
         self._live = self._watch.see(rows)
         self._looked_at = self._clock()
-        self._on_look(self._live, rows)
+        return self._live, rows
 
     def tell(self):
         """Set the states for ``/metrics``."""
@@ -85,12 +89,19 @@ class Observer:
 
     def _run(self):
         while not self._stopped.wait(self._interval):
-            try:
-                self.look()
-            except errors.ObmdError as error:
-                LOG.warning('conductors cannot be read: %s', error.reason)
-            except Exception:
-                LOG.exception('conductors cannot be read')
+            # What follows may take long, and who does not look in time has to start over.
+            seen = self._guarded(self._see)
+            if seen is not None:
+                threads.spawn(self._guarded, self._on_look, *seen)
+
+    @staticmethod
+    def _guarded(function, *args):
+        try:
+            return function(*args)
+        except errors.ObmdError as error:
+            LOG.warning('a look at the conductors: %s', error.reason)
+        except Exception:
+            LOG.exception('a look at the conductors failed')
 
 
 class Heartbeat:

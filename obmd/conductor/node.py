@@ -21,11 +21,15 @@ LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A power state that the node shall have, and until when (wall clock) it is waited for."""
+    """A power state that the node shall have, and until when (wall clock) it is waited for.
+
+    :ivar reason: str, what it is for and how far that has come.
+    """
 
     state: str
     until: float
     call_id: str
+    reason: str = dataclasses.field(default='', compare=False)
 
 
 class LiveNode:
@@ -67,7 +71,9 @@ class LiveNode:
         self._target = None
         self._target_lock = threading.Lock()
         if row.target_power_state:
-            self._target = Target(row.target_power_state, row.target_until, row.target_call_id)
+            self._target = Target(
+                row.target_power_state, row.target_until, row.target_call_id, row.target_reason
+            )
         self._following = {}
         # what an earlier hold of ours at this epoch has left there
         left = row.lock_purpose is not None and row.owner_epoch == epoch
@@ -136,12 +142,21 @@ class LiveNode:
         except errors.ObmdError as error:
             LOG.warning('%s: its refusal is not in the row yet: %s', self.name, error.reason)
 
+    @property
+    def busy(self):
+        """Whether a write holds the node."""
+        return self._writes.busy
+
     def settle(self, deadline):
         """Let in no write any more and wait until the one that runs has ended.
 
         :returns: bool, whether it has, within ``deadline``.
         """
         return self._writes.finish(deadline)
+
+    def resume(self):
+        """Let writes in again after a :meth:`settle` that was for nothing."""
+        self._writes.resume()
 
     def abort(self, error):
         """End what waits for the BMC, now and from now on, with ``error``."""
@@ -232,12 +247,35 @@ class LiveNode:
 
     def set_target(self, state, until, reason, call_id):
         """:raises NotOwner: the row is another's; nothing may be sent to the BMC."""
+        target = Target(state, until, call_id, reason)
         with self._target_lock:
-            if not nodes.set_target(
-                self.uuid, self.incarnation, self.epoch, state, until, reason, call_id
-            ):
-                raise errors.NotOwner('the node has another owner now', self.name)
-            self._target = Target(state, until, call_id)
+            self._write_target(target)
+            self._target = target
+
+    def advance(self, target, reason):
+        """Record how far the work for ``target`` has come.
+
+        :returns: bool, whether it is still held.
+        :raises NotOwner: the row is another's; nothing may be sent to the BMC.
+        """
+        with self._target_lock:
+            if self.holds(target):
+                self._write_target(dataclasses.replace(target, reason=reason))
+            if self.holds(target):  # it may have been dropped meanwhile
+                self._target = dataclasses.replace(target, reason=reason)
+            return self.holds(target)
+
+    def _write_target(self, target):
+        if not nodes.set_target(
+            self.uuid,
+            self.incarnation,
+            self.epoch,
+            target.state,
+            target.until,
+            target.reason,
+            target.call_id,
+        ):
+            raise errors.NotOwner('the node has another owner now', self.name)
 
     def clear_target(self, call_id, last_error=None):
         """The row first: a target that only this process has forgotten would come back."""
@@ -270,7 +308,8 @@ class LiveNode:
         mine = True
         if holder != self.sol_holder:
             mine = nodes.set_sol_holder(self.uuid, self.incarnation, self.epoch, holder)
-            self.sol_holder = holder
+            if mine:
+                self.sol_holder = holder
         return mine
 
     # -- the ramdisk agent ------------------------------------------------------------------------

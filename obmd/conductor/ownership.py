@@ -3,6 +3,9 @@
 The ring only proposes.  ``nodes.owner`` decides, changed by compare-and-swap alone
 (``obmd.db.owners.claim``), and the API routes to the owner in the row.
 
+A conductor's place on a ring is its host's: one that was restarted gets its own nodes again, and
+nobody else's move.
+
 A ring is computed when it is first asked, in slices: a hundred conductors take some 40 ms, in
 which nothing else of the process would run.  Who asks meanwhile waits for it.
 """
@@ -26,17 +29,18 @@ class Rings:
     """
 
     def __init__(self, conductors, partitions):
-        members = {}
-        for conductor in conductors:
+        self._partitions = partitions
+        #: group and driver -> host -> incarnation
+        self._members = {}
+        # of two starts on one host, of which one must be about to end, the later
+        for conductor in sorted(conductors, key=lambda one: (one.started_at, one.incarnation)):
             if conductor.state != LIVE or conductor.drained:
                 continue
             for driver in conductor.drivers:
-                members.setdefault((conductor.conductor_group, driver), set()).add(
-                    conductor.incarnation
-                )
-        self._partitions = partitions
-        self._members = {key: frozenset(those) for key, those in members.items()}
-        #: by members: drivers that the same conductors have share one
+                key = conductor.conductor_group, driver
+                self._members.setdefault(key, {})[conductor.host] = conductor.incarnation
+        self._hosts = {key: frozenset(those) for key, those in self._members.items()}
+        #: by hosts: drivers that the same conductors have share one
         self._rings = {}
         self._computing = threading.Lock()
 
@@ -47,7 +51,7 @@ class Rings:
 
     def members(self, group, driver):
         """:returns: frozenset of str, the incarnations that may own nodes of ``group``."""
-        return self._members.get((group, driver), frozenset())
+        return frozenset(self._members.get((group, driver), {}).values())
 
     def propose(self, node):
         """As :meth:`propose_for`.  :param node: ``obmd.db.nodes.Node``."""
@@ -63,18 +67,19 @@ class Rings:
         if not members:
             return None
         if len(members) == 1:
-            return next(iter(members))
-        ring = self._rings.get(members)
+            return next(iter(members.values()))
+        hosts = self._hosts[group, driver]
+        ring = self._rings.get(hosts)
         if ring is None:
-            ring = self._compute(members)
+            ring = self._compute(hosts)
         # get_nodes copies the members at each look-up: three times the cost with a hundred
-        return ring._get_node(ring._get_partition(uuid.encode()))
+        return members[ring._get_node(ring._get_partition(uuid.encode()))]
 
-    def _compute(self, members):
+    def _compute(self, hosts):
         with self._computing:
-            if members not in self._rings:
-                self._rings[members] = _ring(members, self._partitions)
-            return self._rings[members]
+            if hosts not in self._rings:
+                self._rings[hosts] = _ring(hosts, self._partitions)
+            return self._rings[hosts]
 
 
 def _ring(members, partitions):

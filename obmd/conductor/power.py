@@ -28,6 +28,10 @@ LOOK_MIN, LOOK_MAX = 0.25, 5.0
 ENDS_AGENT = (base.Power.OFF, base.Power.RESET, base.Power.CYCLE)
 #: boot devices, as drivers call them, that bring a ramdisk
 NETWORK = ('pxe', 'network')
+#: what a call is told that comes while the node moves; what the move waits for may follow
+MOVES = 'the node moves to another conductor'
+#: in the row from before a node that has gone off is turned on: who sees it on then is done
+TURNING_ON = 'soft power cycle: it has gone off and is turned on'
 #: seconds after which a BMC that has not answered may not have many more callers wait for it
 SLOW = 1.0
 
@@ -185,6 +189,11 @@ class Writes:
         finally:
             self._pass_on()
 
+    @property
+    def busy(self):
+        """Whether a write holds the node."""
+        return self._held
+
     @contextlib.contextmanager
     def _watch_silence(self):
         try:
@@ -212,10 +221,18 @@ class Writes:
                 turn.move()
         last.wait(deadline.remaining)
         with self._lock:
-            if not last.came:
+            if not last.came and not last.moved:  # else another hand-over waits in its place
                 self._queue.remove(last)
                 self._moving = False
         return last.came
+
+    def resume(self):
+        """After a :meth:`finish` that was for nothing: the node stays."""
+        with self._lock:
+            self._moving = False
+            held = self._held
+        if held:
+            self._pass_on()
 
     def _wait_for_turn(self, work, deadline):
         with self._lock:
@@ -262,9 +279,7 @@ class Writes:
         self._show(work)
 
     def _moved(self):
-        return errors.NotOwner(
-            f'the node moves to another conductor{self._told()}', self._node_name
-        )
+        return errors.NotOwner(f'{MOVES}{self._told()}', self._node_name)
 
     def _busy(self):
         return errors.NodeBusy(f'the node is busy{self._told()}', self._node_name, 1)
@@ -396,13 +411,15 @@ def carry_on(live, left=None, sleep=time.sleep, wall_clock=time.time, clock=cloc
 
 
 def _turn_on_if_off(live, target):
-    """:returns: bool, whether it was turned on."""
-    if live.read_power(Deadline(live.driver.answer_within)) != base.Power.OFF:
-        return False
+    """:returns: bool, whether it was turned on, now or by who carried this on before."""
+    reason = (live.target or target).reason
+    state = live.read_power(Deadline(live.driver.answer_within))
+    if state != base.Power.OFF:
+        return state == base.Power.ON and reason == TURNING_ON
     deadline = Deadline(CONF.conductor.power_timeout)
     began_by = callers.Caller(callers.OBMD, target.call_id)
     with live.write('second half of a soft power cycle', deadline, began_by) as driver:
-        if not live.holds(target):
+        if not live.advance(target, TURNING_ON):
             return False
         live.forget_agent()  # it is off; if that cannot be written, it stays off until it can
         driver.set_power(base.Power.ON, deadline)

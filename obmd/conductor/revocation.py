@@ -19,7 +19,6 @@ LOG = logging.getLogger(__name__)
 
 #: part of the interval after which the next check starts, so that its answer is there in time
 EARLY = 0.8
-_GONE = object()
 #: why a stream is cut, as metrics and as the log tell it
 _WHY = {
     'revoked': 'its token was revoked',
@@ -35,6 +34,8 @@ class Revocation:
     :param grace: seconds, ``[console] revocation_grace``.
     :param watched: callable giving the uuids of the nodes that this conductor holds.
     :param on_deleted: called with the uuid of a node that is no longer registered.
+    :param on_read: called with each answer of ``fetch``, for what else it tells.
+    :param fetch: as :func:`obmd.db.nodes.standings`.
     """
 
     def __init__(
@@ -43,13 +44,15 @@ class Revocation:
         grace,
         watched,
         on_deleted,
-        fetch=nodes.token_ids,
+        on_read=lambda _standings: None,
+        fetch=nodes.standings,
         clock=clock.boot_time,
     ):
         self._interval = interval
         self._grace = max(grace, interval)
         self._watched = watched
         self._on_deleted = on_deleted
+        self._on_read = on_read
         self._fetch = fetch
         self._clock = clock
         self._streams = {}
@@ -131,24 +134,26 @@ class Revocation:
             uuids = set(self._streams)
         uuids.update(self._watched())
         try:
-            tokens = self._fetch(uuids)
+            standings = self._fetch(uuids)
         except Exception as error:
             self._could_not_check(error)
-            tokens = None
+            standings = None
         else:
-            self._judge(uuids, tokens, asked)
+            self._judge(uuids, standings, asked)
             self._failing = False
             self._checked_at = asked
         with self._round:
             self._round.notify_all()
-        if tokens is not None:
-            self._tell_deleted(uuids.difference(tokens))
+        if standings is not None:
+            self._tell_deleted(uuids.difference(standings))
+            self._on_read(standings)
 
-    def _judge(self, uuids, tokens, asked):
+    def _judge(self, uuids, standings, asked):
         for stream in self._open_streams():
             if stream.checked_at > asked or stream.node_uuid not in uuids:
                 continue
-            if tokens.get(stream.node_uuid, _GONE) == stream.token_id:
+            row = standings.get(stream.node_uuid)
+            if row is not None and row.token_id == stream.token_id:
                 stream.checked_at = asked
             else:
                 _cut(stream, 'revoked')

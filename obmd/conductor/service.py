@@ -15,6 +15,7 @@ from obmd.common import threads
 from obmd.common import timers
 from obmd.common.deadline import Deadline
 from obmd.conductor import agents
+from obmd.conductor import audit
 from obmd.conductor import console
 from obmd.conductor import console_log
 from obmd.conductor import handover
@@ -86,6 +87,7 @@ class Conductor:
             CONF.console.revocation_grace,
             lambda: self._holdings.uuids,
             self._forget,
+            audit.Audit(self.row.incarnation, self._holdings, manager.close).compare,
         )
         self._agents = agents.Agents(
             self.row.incarnation, self._holdings, self._lease, self._timers
@@ -116,6 +118,7 @@ class Conductor:
         self._balancing = threading.Lock()
         self._hosts = {}
         self._looked_at = float('-inf')
+        self._refreshing = threading.Lock()
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -236,8 +239,21 @@ class Conductor:
             self._client.tell(host, 'node_changed', node=uuid)
 
     def _refresh(self):
-        if time.monotonic() - self._looked_at > REFRESH:
-            self._observer.look()
+        """One look for all who are told of nodes at the same time.
+
+        It claims nothing: each of them waits for it, and claims what it was told of.
+        """
+        with self._refreshing:
+            if time.monotonic() - self._looked_at <= REFRESH:
+                return
+            claims = self._claiming.acquire(blocking=False)
+            try:
+                self._observer.look()
+            finally:
+                if claims:
+                    self._claiming.release()
+                # one that failed counts: those who waited must not try one after the other
+                self._looked_at = time.monotonic()
 
     def _bury(self, live, rows):
         """:returns: set of the incarnations whose beat has stood still for too long."""
@@ -288,18 +304,24 @@ class Conductor:
         self._write_agents()
         if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
-        others = self._give_away(Deadline(CONF.conductor.handover_timeout))
+        # Who is cut off has nothing to give: others judge his rows, and the next start here does.
+        connected = self._lease.state == lease.FRESH
+        others = connected and self._give_away(Deadline(CONF.conductor.handover_timeout))
         deadline = Deadline(CONF.conductor.stop_timeout)
         self.manager.stop(_gone(others))
         self._quit(deadline, deactivate=True)
+        if connected:
+            self._give_rows_back()
+        if others:
+            _linger(deadline)
+        self._end(deadline)
+
+    def _give_rows_back(self):
         try:
             owners.release_all(self.row.incarnation)
             conductors.remove(self.row.incarnation)
         except errors.ObmdError as error:
             LOG.warning('rows are not given back: %s', error.reason)
-        if others:
-            _linger(deadline)
-        self._end(deadline)
 
     def abandon(self):
         """Others have declared this start dead: let go of everything and touch nothing.

@@ -4,6 +4,7 @@ Nobody is asked for it: no BMC, and the database only for its schema, now and th
 """
 
 import collections
+import threading
 import time
 
 from obmd.common import errors
@@ -16,8 +17,8 @@ from obmd.drivers import base
 
 #: nodes that are looked at in one go
 SLICE = 100
-#: seconds for which a look at the schema is good
-SCHEMA_LOOK = 30.0
+#: seconds until the schema is looked at again: when it was right, when it was not
+SCHEMA_LOOK, SCHEMA_AGAIN = 30.0, 2.0
 
 #: what :meth:`Status.reasons` gives of a conductor that is not there yet
 NOT_YET = {'starting': 'the conductor is starting'}
@@ -36,8 +37,9 @@ class Status:
         self._log = log
         self._clock = clock
         self._begun = False
-        self._schema_fault = None
+        self._schema_fault = {}
         self._schema_seen_at = clock()
+        self._looking = threading.Lock()
         self._logged = (0, 0)
         self.stopping = False
 
@@ -59,8 +61,7 @@ class Status:
         state = self._lease.state
         if state != leases.FRESH:
             return {state: f'the conductor is {state}: {self._lease.why}'}
-        fault = self._look_at_schema()
-        return {'schema': fault} if fault else {}
+        return self._look_at_schema()
 
     def require_ready(self):
         """:raises Unavailable: naming the reasons for which it is not ready."""
@@ -70,14 +71,14 @@ class Status:
 
     def _look_at_schema(self):
         # It was right at the start; an upgrade of the database goes on under a conductor that runs.
-        now = self._clock()
-        if now - self._schema_seen_at > SCHEMA_LOOK:
-            self._schema_seen_at = now
+        pause = SCHEMA_AGAIN if self._schema_fault else SCHEMA_LOOK
+        if self._clock() - self._schema_seen_at > pause and self._looking.acquire(blocking=False):
+            # who asks while somebody looks is told what was seen last: a look may take long
             try:
-                engine.check_schema()
-                self._schema_fault = None
-            except errors.Fatal as error:
-                self._schema_fault = error.reason
+                self._schema_fault = _schema_fault()
+            finally:
+                self._schema_seen_at = self._clock()
+                self._looking.release()
         return self._schema_fault
 
     # -- states -----------------------------------------------------------------------------------
@@ -126,3 +127,13 @@ class Status:
         metrics.LOG_BYTES.count('lost', by=lost - self._logged[1])
         self._logged = written, lost
         metrics.LOG_QUEUED.set(self._log.bytes_queued)
+
+
+def _schema_fault():
+    try:
+        engine.check_schema()
+    except engine.DatabaseSilent as error:
+        return {'database': error.reason}
+    except errors.Fatal as error:
+        return {'schema': error.reason}
+    return {}

@@ -3,8 +3,6 @@
 from oslo_config import cfg
 from oslo_db import options as db_options
 from oslo_log import log
-from oslo_messaging import set_transport_defaults
-from oslo_messaging._drivers import impl_rabbit
 
 #: oslo.db's 5 + 50 opens and closes a connection for nearly every call above five at once
 DATABASE = {'max_pool_size': 10, 'max_overflow': 10, 'pool_timeout': 10}
@@ -26,6 +24,10 @@ BUS = {
 
 def set_defaults():
     """Entry point ``oslo.config.opts.defaults``; services call it before they read options."""
+    # Here, because they import eventlet: what only asks the database does without.
+    from oslo_messaging import set_transport_defaults
+    from oslo_messaging._drivers import impl_rabbit
+
     log.set_defaults(
         default_log_levels=[
             'amqp=WARN',

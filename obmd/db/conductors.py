@@ -89,9 +89,10 @@ def beat(incarnation, beat):
     """Renew.  :returns: bool; False: the row is dead or gone, join as a new incarnation.
 
     Not retried: the caller's lease counts from before the attempt, and the next is due anyway.
+    Waits for no place in the pool: a conductor that is busy is not dead.
     """
     where = [_TABLE.c.incarnation == incarnation, _TABLE.c.state.in_(ALIVE)]
-    with engine.writer() as session:
+    with engine.writer(apart=True) as session:
         statement = sa.update(_TABLE).where(*where).values(beat=beat)
         return bool(session.execute(statement).rowcount)
 

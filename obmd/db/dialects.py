@@ -33,6 +33,9 @@ _DRIVERS = {
 _SQLITE_BUSY = 5.0
 #: seconds on top of the server's own limits before a silent connection is given up
 _MARGIN = 2.0
+#: part of the statement's limit after which the server ends a transaction whose client says
+#: nothing: its rows are free again while others still wait for them
+_IDLE = 0.5
 #: SQLSTATE read_only_sql_transaction (PostgreSQL manual, appendix A)
 _POSTGRESQL_READ_ONLY = '25006'
 #: ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE
@@ -112,9 +115,10 @@ def be_patient(connection):
     if connection.dialect.name == 'postgresql':
         driver.patience = 24 * 3600
         connection.execute(sa.text('SET SESSION statement_timeout = 0'))
+        connection.execute(sa.text('SET SESSION idle_in_transaction_session_timeout = 0'))
     elif connection.dialect.name == 'mysql':
         driver._read_timeout = None
-        connection.execute(sa.text(_mysql_limits(driver, 0, 3600)))
+        connection.execute(sa.text(_mysql_limits(driver, 0, 3600, 0)))
 
 
 def _or_only_reads(is_disconnect):
@@ -242,7 +246,10 @@ def _postgresql_connect(dialect, record, args, params):
     params.setdefault('connection_factory', _connection_class())
     statement = int(CONF.database.statement_timeout * 1000)
     said = params.get('options')
-    params['options'] = f'-c statement_timeout={statement}' + (f' {said}' if said else '')
+    params['options'] = (
+        f'-c statement_timeout={statement}'
+        f' -c idle_in_transaction_session_timeout={int(statement * _IDLE)}'
+    ) + (f' {said}' if said else '')
     params.setdefault('application_name', 'obmd')
     params.setdefault('tcp_user_timeout', statement)
     params.setdefault('keepalives_idle', 10)
@@ -318,17 +325,24 @@ def _mysql_connected(connection, record):
     with connection.cursor() as cursor:
         # as PostgreSQL's default: who has waited for a row sees what it is now
         cursor.execute('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
-        cursor.execute(_mysql_limits(connection, timeout, max(1, math.ceil(timeout))))
+        cursor.execute(_mysql_limits(connection, timeout, _whole(timeout), _whole(timeout * _IDLE)))
     connection._read_timeout = record.info['patience']
 
 
-def _mysql_limits(connection, statement, lock):
-    """:param statement: seconds (float) that one may take, 0: any.  :param lock: seconds (int).
+def _whole(seconds):
+    """None is less than 1: 0 is for ever."""
+    return max(1, math.ceil(seconds))
 
+
+def _mysql_limits(connection, statement, lock, idle):
+    """
+    :param statement: seconds (float) that one may take, 0: any.
+    :param lock: seconds (int) to wait for one.
+    :param idle: seconds (int) that a transaction which wrote may wait for its client, 0: any.
     :returns: str, SQL.
     """
     if 'MariaDB' in connection.get_server_info():
-        limit = f'max_statement_time = {statement:.3f}'
+        limit = f'max_statement_time = {statement:.3f}, idle_write_transaction_timeout = {idle}'
     else:
         # MySQL ends only what reads; what writes is given up by the read timeout
         limit = f'max_execution_time = {int(statement * 1000)}'

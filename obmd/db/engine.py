@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 #: seconds after which a caller may find the database back
 RETRY_AFTER = 2.0
 
+DatabaseSilent = schema.DatabaseSilent
+
 
 def register_options(conf=CONF):
     """Register oslo.db's options with the defaults that fit obmd; harmless when done before."""
@@ -42,7 +44,7 @@ register_options()
 
 
 class _Database:
-    """The engine of this process."""
+    """The engine of this process, and a small one apart (see :func:`writer`)."""
 
     def __init__(self, url):
         self.url = url
@@ -55,28 +57,34 @@ class _Database:
             self.lock = threading.Lock()
         if self._in_file:
             dialects.prepare_file(url)
-        self._manager = enginefacade.transaction_context()
-        self._manager.configure(
-            connection=url.render_as_string(hide_password=False),
+        self.engine = self.apart = self._make_engine()
+        if url.get_backend_name() != 'sqlite':
+            self.apart = self._make_engine(max_pool_size=1, max_overflow=0)
+
+    def _make_engine(self, **options):
+        manager = enginefacade.transaction_context()
+        manager.configure(
+            connection=self.url.render_as_string(hide_password=False),
             # oslo.db would try for 100 seconds; who starts decides that (check_schema)
             max_retries=0,
             sqlite_fk=True,
+            **options,
         )
         if self._in_file:
             # oslo.db hands it to a pool that has none
-            self._manager.configure(pool_timeout=None)
-        self._manager.append_on_engine_create(dialects.prepare)
-        self.engine = self._manager.writer.get_engine()
+            manager.configure(pool_timeout=None)
+        manager.append_on_engine_create(dialects.prepare)
+        return manager.writer.get_engine()
 
     @contextlib.contextmanager
-    def transaction(self, write):
+    def transaction(self, write, apart=False):
         """A connection in a transaction, without a session: its bookkeeping costs more than most
         statements do.
 
         Connections to a SQLite file are kept: oslo.db gives them no pool, and to open one costs
         more than a statement too.
         """
-        connection = self._idle.pop() if self._idle else self._connect()
+        connection = self._idle.pop() if self._idle else self._connect(apart)
         try:
             with connection.execution_options(obmd_write=write).begin():
                 yield connection
@@ -88,9 +96,9 @@ class _Database:
         else:
             connection.close()
 
-    def _connect(self):
+    def _connect(self, apart):
         try:
-            return self.engine.connect()
+            return (self.apart if apart else self.engine).connect()
         except db_exc.DBConnectionError as error:
             # not one that was lost: the next try would wait as long
             raise _unavailable(error) from error.inner_exception
@@ -108,6 +116,7 @@ class _Database:
         if self._anchor is not None:
             self._anchor.close()
         self.engine.dispose()
+        self.apart.dispose()
 
 
 _database = None
@@ -138,8 +147,9 @@ def current():
 
 
 def check_schema():
-    """:raises Fatal: the database does not answer within 10 s, or its schema is not this obmd's;
-    the reason names the command that helps."""
+    """:raises Fatal: the schema is not this obmd's; the reason names the command that helps.
+    :raises DatabaseSilent: the database does not answer within 10 s.
+    """
     schema.check(_database.engine)
 
 
@@ -184,13 +194,15 @@ def reader():
 
 
 @contextlib.contextmanager
-def writer():
+def writer(apart=False):
     """A connection to write with, committed at the end.
 
+    :param apart: bool, on the one connection that a server has for this, which is not of the pool:
+        for what may not wait until others are done.
     :raises Unavailable: the database is not there; when that happens at the end, whether the
         commit was done is not known.
     """
-    with _translated(), _database.lock, _database.transaction(write=True) as connection:
+    with _translated(), _database.lock, _database.transaction(True, apart) as connection:
         yield connection
 
 

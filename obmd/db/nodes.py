@@ -9,6 +9,7 @@ Every function raises :class:`obmd.common.errors.Unavailable` when the database 
 import dataclasses
 import re
 import time
+import typing
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
@@ -59,6 +60,17 @@ class Node:
 
 
 _COLUMNS = [_TABLE.c[field.name] for field in dataclasses.fields(Node)]
+
+
+class Standing(typing.NamedTuple):
+    """What a conductor compares at every check: whose the node is, and its token."""
+
+    token_id: str | None
+    owner: str | None
+    owner_epoch: int
+
+
+_STANDING = [_TABLE.c[name] for name in Standing._fields]
 
 
 def select(*where):
@@ -248,23 +260,26 @@ def _set_token(name, clock, **values):
         return _one(session, _BY_NAME, name=name)
 
 
-def token_ids(uuids):
-    """The generation of many nodes' tokens, one query for each 500.
+# -- what is compared regularly ----------------------------------------------------------------
 
-    :returns: dict of uuid -> token id or None (no token); a node that is gone is absent.
+
+def standings(uuids):
+    """The tokens and owners of many nodes, one query for each 500.
+
+    :returns: dict of uuid -> :class:`Standing`; a node that is gone is absent.
     """
     uuids = list(uuids)
     found = {}
     for start in range(0, len(uuids), CHUNK):
-        found.update(_token_ids(uuids[start : start + CHUNK]))
+        found.update(_standings(uuids[start : start + CHUNK]))
     return found
 
 
 @engine.retried
-def _token_ids(uuids):
-    statement = sa.select(_TABLE.c.uuid, _TABLE.c.token_id).where(_TABLE.c.uuid.in_(uuids))
+def _standings(uuids):
+    statement = sa.select(_TABLE.c.uuid, *_STANDING).where(_TABLE.c.uuid.in_(uuids))
     with engine.reader() as session:
-        return dict(session.execute(statement).all())
+        return {uuid: Standing(*rest) for uuid, *rest in session.execute(statement)}
 
 
 # -- what the owner records -------------------------------------------------------------------

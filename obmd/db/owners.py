@@ -66,6 +66,14 @@ def owned_by(incarnation, limit=None):
 
 
 @engine.retried
+def uuids(incarnation):
+    """:returns: list of str, the nodes of ``incarnation``."""
+    statement = sa.select(_TABLE.c.uuid).where(_TABLE.c.owner == incarnation)
+    with engine.reader() as session:
+        return list(session.execute(statement).scalars())
+
+
+@engine.retried
 def owned_counts(incarnations=None):
     """How many nodes each owner has; reads the whole index, or what ``incarnations`` own.
 

@@ -30,6 +30,10 @@ _LOCK = 0x6F626D64
 _LOCK_WAIT = 3600
 
 
+class DatabaseSilent(errors.Fatal):
+    """It did not answer, or said no: nothing is known of its schema."""
+
+
 def _alembic():
     # an own output: alembic prints to the terminal otherwise
     made = config.Config(stdout=io.StringIO())
@@ -50,7 +54,7 @@ def _known():
 def version(engine):
     """:returns: str, the database's revision, or None: never upgraded.
 
-    :raises Fatal: the database does not answer in time, or says no.
+    :raises DatabaseSilent: the database does not answer in time, or says no.
     """
     return _in_time(engine, lambda: _version(engine))
 
@@ -65,7 +69,9 @@ def _version_seen(connection):
 
 
 def check(engine):
-    """:raises Fatal: the database cannot be used as it is; the reason says what to type."""
+    """:raises Fatal: the database cannot be used as it is; the reason says what to type.
+    :raises DatabaseSilent: it does not answer.
+    """
     has, needs = version(engine), head()
     if has == needs:
         return
@@ -147,7 +153,7 @@ def _in_time(engine, function):
     try:
         value, error = result.get(timeout=PATIENCE)
     except queue.Empty:
-        raise errors.Fatal(
+        raise DatabaseSilent(
             f'database {dialects.where(engine.url)}: no answer within {PATIENCE:.0f} s'
         ) from None
     if error is not None:
@@ -161,6 +167,6 @@ def _said(engine):
     try:
         yield
     except (sa_exc.SQLAlchemyError, db_exc.DBError) as error:
-        raise errors.Fatal(
+        raise DatabaseSilent(
             f'database {dialects.where(engine.url)}: {dialects.one_line(error)}'
         ) from error

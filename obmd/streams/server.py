@@ -4,11 +4,9 @@ A WSGI application that ``obmd.common.serving`` serves on ``[conductor] listen``
 all that a caller shows; it never reaches a log.
 """
 
-import json
-import math
-
 from obmd.common import errors
 from obmd.common import exposition
+from obmd.common import pages
 
 #: path under which streams are served, below the callback URL
 PREFIX = '/stream/'
@@ -29,7 +27,7 @@ def make_app(tickets, reasons=dict):
     """
 
     def health(start_response):
-        return _say(start_response, '200 OK', {'status': 'ok'})
+        return pages.json_page(start_response, '200 OK', {'status': 'ok'})
 
     def readiness(start_response):
         found = reasons()
@@ -37,60 +35,37 @@ def make_app(tickets, reasons=dict):
             return health(start_response)
         error = {'kind': 'unavailable', 'reason': '; '.join(found.values())}
         body = {'error': error, 'reasons': sorted(found)}
-        return _say(start_response, '503 Service Unavailable', body, [('Retry-After', '1')])
+        return pages.json_page(
+            start_response, '503 Service Unavailable', body, [('Retry-After', '1')]
+        )
 
     def metrics(start_response):
         if not exposition.is_here():
-            return _refuse(start_response, '404 Not Found', 'not_found', 'no such page')
-        return _answer(start_response, '200 OK', exposition.CONTENT_TYPE, exposition.page())
+            return pages.error(start_response, '404 Not Found', 'not_found', 'no such page')
+        return pages.page(start_response, '200 OK', exposition.CONTENT_TYPE, exposition.page())
 
-    pages = {'/healthz': health, '/readyz': readiness, exposition.PATH: metrics}
+    answers = {'/healthz': health, '/readyz': readiness, exposition.PATH: metrics}
 
     def app(environ, start_response):
         path = environ.get('PATH_INFO', '')
-        if path in pages:
+        if path in answers:
             environ['obmd.route'] = path
         elif path.startswith(PREFIX):
             environ['obmd.route'] = ROUTE
         if environ['REQUEST_METHOD'] != 'GET':
-            return _refuse(
+            return pages.error(
                 start_response, '405 Method Not Allowed', 'method_not_allowed', 'GET only'
             )
-        if path in pages:
-            return pages[path](start_response)
+        if path in answers:
+            return answers[path](start_response)
         if not path.startswith(PREFIX):
-            return _refuse(start_response, '404 Not Found', 'not_found', 'no such page')
+            return pages.error(start_response, '404 Not Found', 'not_found', 'no such page')
         try:
             stream, headers = tickets.redeem(path[len(PREFIX) :])
         except errors.ObmdError as error:
             status = _STATUS.get(error.kind, '500 Internal Server Error')
-            return _refuse(start_response, status, error.kind, error.reason, error.retry_after)
+            return pages.error(start_response, status, error.kind, error.reason, error.retry_after)
         start_response('200 OK', list(headers.items()))
         return stream
 
     return app
-
-
-def _refuse(start_response, status, kind, reason, retry_after=None):
-    more = []
-    if status.startswith('405'):
-        more.append(('Allow', 'GET'))
-    if retry_after is not None:
-        more.append(('Retry-After', str(math.ceil(retry_after))))
-    return _say(start_response, status, {'error': {'kind': kind, 'reason': reason}}, more)
-
-
-def _say(start_response, status, value, more=()):
-    body = json.dumps(value).encode() + b'\n'
-    return _answer(start_response, status, 'application/json', body, more)
-
-
-def _answer(start_response, status, content_type, body, more=()):
-    headers = [
-        ('Content-Type', content_type),
-        ('Content-Length', str(len(body))),
-        ('Cache-Control', 'no-store'),
-        *more,
-    ]
-    start_response(status, headers)
-    return [body]

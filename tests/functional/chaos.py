@@ -33,6 +33,7 @@ def parser():
     add('--nodes', type=int, help='simulated BMCs (600, with --small 60)')
     add('--each', action='store_true', help='each fault once, in their order, and a table')
     add('--only', action='append', choices=list(faults.FAULTS), help='this fault; repeatable')
+    add('--brisk', action='store_true', help='less than half of the time-outs')
     add('--small', action='store_true', help='short time-outs, as the tests have')
     add('--logs', metavar='DIR', help='keep what the services wrote there when something fails')
     return p
@@ -116,7 +117,7 @@ def main(arguments=None):
     args = parser().parse_args(arguments)
     if args.seed is None:
         args.seed = random.randrange(1_000_000)
-    sizes = clusters.SMALL if args.small else clusters.LARGE
+    sizes = clusters.SMALL if args.small else clusters.BRISK if args.brisk else clusters.LARGE
     sizes = dataclasses.replace(sizes, nodes=args.nodes or sizes.nodes)
     steps = plan(args)
     print(f'{len(steps)} faults on {sizes.nodes} nodes, seed {args.seed}', flush=True)

@@ -204,7 +204,8 @@ def test_a_broker_that_is_killed_under_calls_runs_none_twice_and_serves_again(no
     assert took < 10 + 5
     assert set(statuses.values()) <= {200, 503, 504}
     for node, times in zip(nodes, ran, strict=True):
-        assert times == 1 if statuses[node.name] == 200 else times <= 1
+        # 503 says: ask again; so nothing may have been sent
+        assert times in {200: [1], 503: [0]}.get(statuses[node.name], [0, 1])
 
 
 # -- several APIs behind haproxy ----------------------------------------------------------------

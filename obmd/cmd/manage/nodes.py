@@ -180,7 +180,9 @@ def _sol(node, rows):
         return {'': 'nobody', 'foreign': 'somebody else'}.get(holder, holder)
     if holder == node.owner:
         return (
-            f'its owner, from {address}' if console.is_up(node.sol_holder) else 'its owner opens it'
+            f'its owner, from {address}'
+            if console.is_up(node.sol_holder)
+            else 'its owner asked for it'
         )
     former = rows[holder].host if holder in rows else holder
     return f'a former owner, {former}, from {address}'

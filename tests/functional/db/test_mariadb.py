@@ -29,6 +29,7 @@ def test_a_connection_has_obmds_limits_and_isolation(database):
     assert asked('SELECT @@tx_isolation') == 'READ-COMMITTED'
     assert asked('SELECT @@max_statement_time') == CONF.database.statement_timeout
     assert asked('SELECT @@innodb_lock_wait_timeout') == CONF.database.statement_timeout
+    assert asked('SELECT @@idle_write_transaction_timeout') == CONF.database.statement_timeout / 2
     assert asked('SELECT @@character_set_connection') == 'utf8mb4'
     assert 'STRICT_ALL_TABLES' in asked('SELECT @@sql_mode')
 
@@ -57,6 +58,7 @@ def test_who_waits_for_a_row_that_is_locked_is_told_in_time(database):
     engine.setup()
     try:
         with engine.writer() as holder:
+            holder.execute(sa.text('SET SESSION idle_write_transaction_timeout = 0'))
             holder.execute(sa.update(models.Node).values(last_error='x'))
             started = time.monotonic()
             with pytest.raises(errors.Unavailable):

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from obmd.common import errors
 from obmd.conf import CONF
 from obmd.db import engine
+from obmd.db import models
 from obmd.db import nodes
 from obmd.db import owners
 from obmd.db import schema
@@ -56,6 +57,19 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server(own_server):
     assert caught.value.retry_after > 0
     assert own_server.sleeping() == 0
     assert nodes.get('x') is None
+
+
+def test_a_transaction_left_open_frees_its_rows_by_itself(own_server):
+    made = make('held')
+    CONF.set_override('statement_timeout', 2.0, 'database')
+    engine.setup()
+    with pytest.raises(errors.Unavailable):
+        with engine.writer() as silent:
+            silent.execute(sa.update(models.Node).values(last_error='x'))
+            # waits for the row for at most 2 s
+            assert owners.claim(made.uuid, 'i' * 32, None, 0) == 1
+    assert nodes.get('held').last_error is None
+    assert nodes.get('held').owner == 'i' * 32
 
 
 def test_a_stopped_server_is_unavailable_at_once_and_back_without_a_restart(own_server):

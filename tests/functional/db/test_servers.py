@@ -91,6 +91,28 @@ def test_more_callers_than_connections_wait_their_turn(database):
     assert status['size'] <= CONF.database.max_pool_size
 
 
+def test_a_heartbeat_waits_for_none_of_the_callers_that_fill_the_pool(database):
+    inc = uuid.uuid4().hex
+    conductors.register(conductors.Conductor(inc, inc, '', ('mock',), 'http://x'))
+    CONF.set_override('max_pool_size', 2, 'database')
+    CONF.set_override('max_overflow', 0, 'database')
+    engine.setup()
+    try:
+        slow = [eventlet.spawn(sleep_in_the_database, 1.5) for _ in range(4)]
+        eventlet.sleep(0.2)
+        assert engine.pool_status()['in_use'] == 2
+        assert conductors.beat(inc, 1)
+        assert conductors.beat(inc, 2)
+        assert not any(thread.dead for thread in slow)
+        for thread in slow:
+            thread.wait()
+    finally:
+        CONF.clear_override('max_pool_size', 'database')
+        CONF.clear_override('max_overflow', 'database')
+        engine.setup()
+    assert conductors.remove(inc)
+
+
 def test_upgrades_at_once_all_succeed(server):
     url = server.new_database('upgraded_twice')
     command = 'import sys; from obmd.cmd.manage.app import main; sys.exit(main(["db", "upgrade"]))'

@@ -123,7 +123,8 @@ def test_many_callers_of_a_dead_bmc_share_one_login(connect):
     for result, took in results:
         assert isinstance(result, errors.BmcSilent)
         assert 1.9 < took < 2.3
-    assert len(packets) <= 4
+    # one login sends four in two seconds, or five when the callers did not come at one moment
+    assert len(packets) <= 5
 
 
 def test_a_dead_bmc_delays_no_other(connect):

@@ -11,6 +11,8 @@ from obmd.api import operations
 from obmd.common import callers
 from obmd.common import errors
 from obmd.common import rpc
+from obmd.common.deadline import Deadline
+from obmd.conductor import power
 from obmd.conductor import routing
 from obmd.conductor import shadow
 from obmd.db import nodes
@@ -463,14 +465,43 @@ class TestANodeThatMoves:
         assert len(api.conductor.calls) == 2
 
     def test_is_called_again_until_it_has_arrived(self, api, node, monkeypatch):
-        monkeypatch.setattr(operations, 'MOVE_PAUSE', 0.001)
+        monkeypatch.setattr(operations, 'MOVE_PAUSE_MAX', 0.001)
         api.conductor.answers['power_status'] = [errors.NotOwner('no')] * 20 + ['off']
         response = api.app.get(f'/node/n1/power_status?token={node}')
         assert response.json == {'power_status': 'off'}
 
+    def test_is_waited_for_as_long_as_the_call_may_take(self, api, node, monkeypatch):
+        """What runs there may be a power on that takes longer than most moves."""
+        monkeypatch.setattr(operations, 'MOVE_TIMEOUT', 0.0)
+        monkeypatch.setattr(operations, 'MOVE_PAUSE_MAX', 0.001)
+        api.conductor.answers['set_power'] = [errors.NotOwner('no')] * 20 + [None]
+        api.app.post(f'/node/n1/power_on?token={node}', status=200)
+
+    def test_is_asked_less_and_less_often(self, api, node, monkeypatch):
+        pauses = []
+        again = operations._again
+        monkeypatch.setattr(
+            operations,
+            '_again',
+            lambda found, by_token, pause: pauses.append(pause) or again(found, by_token, 0),
+        )
+        api.conductor.answers['set_power'] = [errors.NotOwner('no')] * 6 + [None]
+        api.app.post(f'/node/n1/power_on?token={node}', status=200)
+        assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+    def test_is_409_naming_what_runs_when_that_runs_until_the_end(self, api, node, monkeypatch):
+        monkeypatch.setattr(operations, 'call_deadline', lambda: Deadline(0.5))
+        moves = errors.NotOwner(f'{power.MOVES}: power off since 12:03:10 UTC (46 s)', 'n1')
+        api.conductor.answers['set_power'] = moves
+        response = api.app.post(f'/node/n1/power_on?token={node}', status=409)
+        assert error(response) == {
+            'kind': 'node_busy',
+            'reason': 'the node is busy: power off since 12:03:10 UTC (46 s)',
+            'node': 'n1',
+        }
+
     def test_is_503_when_it_does_not_arrive(self, api, node, monkeypatch):
-        monkeypatch.setattr(operations, 'MOVE_TIMEOUT', 0.01)
-        monkeypatch.setattr(operations, 'MOVE_PAUSE', 0.004)
+        monkeypatch.setattr(operations, 'call_deadline', lambda: Deadline(0.5))
         api.conductor.answers['set_power'] = errors.NotOwner('no')
         response = api.app.post(f'/node/n1/power_on?token={node}', status=503)
         assert error(response)['kind'] == 'not_owner'

@@ -44,7 +44,7 @@ def all_at_once(table, uuids):
     threads = [threading.Thread(target=get, args=(uuid,)) for uuid in uuids]
     for thread in threads:
         thread.start()
-    while made._next is None or len(made._next.uuids) < len(uuids):
+    while not made._next or len(made._next[1].uuids) < len(uuids):
         threading.Event().wait(0.001)
     table.gate.set()
     for thread in threads:
@@ -81,4 +81,17 @@ def test_a_fault_holds_nobody(table):
     made = rereading.Rereading(table.read, lambda _: None)
     with pytest.raises(ValueError):
         made.get('u1', 0)
-    assert made._next is None
+    assert made._next == {}
+
+
+def test_who_waits_a_short_while_is_not_held_by_who_waits_a_long_one(table):
+    made = rereading.Rereading(table.read, lambda pause: table.sleep(pause) if pause else None)
+    long = threading.Thread(target=made.get, args=('u1', 1))
+    long.start()
+    while not made._next:
+        threading.Event().wait(0.001)
+    assert made.get('u2', 0).uuid == 'u2'
+    assert long.is_alive()
+    table.gate.set()
+    long.join(10)
+    assert table.asked == [{'u2'}, {'u1'}]

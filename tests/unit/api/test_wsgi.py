@@ -1,5 +1,7 @@
 """The application for other WSGI servers is built late, once, and again after a failure."""
 
+import types
+
 import pytest
 import webtest
 
@@ -46,6 +48,63 @@ def test_importing_it_reads_nothing():
 def test_an_api_without_an_admin_token_is_refused_naming_the_command():
     with pytest.raises(errors.Fatal, match='obmd-manage'):
         wsgi.build()
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """What a start does, in order; nothing is connected."""
+    done = []
+
+    class Observer:
+        def __init__(self, *args):
+            pass
+
+        def look(self):
+            done.append('look')
+
+        def start(self):
+            done.append('observer started')
+
+    bus = types.SimpleNamespace(check=None, client=lambda *args: None)
+    for place, name, result in (
+        (wsgi, '_admin_hash', 'a hash'),
+        (wsgi.secrets.PublicKey, 'load', None),
+        (wsgi.registry, 'load', None),
+        (wsgi.engine, 'setup', None),
+        (wsgi.engine, 'check_schema', None),
+        (wsgi.rpc, 'Bus', bus),
+        (wsgi.exposition, 'begin', None),
+    ):
+        monkeypatch.setattr(
+            place, name, lambda *args, name=name, result=result: done.append(name) or result
+        )
+    monkeypatch.setattr(wsgi.membership, 'Observer', Observer)
+    return done
+
+
+def test_a_start_ends_with_what_goes_on_for_ever(steps):
+    assert callable(wsgi.build())
+    assert steps[-2:] == ['begin', 'observer started']
+
+
+@pytest.mark.parametrize(
+    'what',
+    [
+        'secrets.PublicKey.load',
+        'engine.check_schema',
+        'rpc.Bus',
+        'membership.Observer.look',
+        'operations.Services',
+    ],
+)
+def test_a_start_that_fails_leaves_nothing_that_goes_on(steps, monkeypatch, what):
+    def fail(*args, **kwargs):
+        raise errors.Unavailable('not now')
+
+    monkeypatch.setattr(f'obmd.api.wsgi.{what}', fail)
+    with pytest.raises(errors.Unavailable, match='not now'):
+        wsgi.build()
+    assert not {'begin', 'observer started'} & set(steps)
 
 
 def test_it_takes_the_admin_token_from_its_file(tmp_path):

@@ -206,6 +206,16 @@ def test_a_time_out_is_no_answer():
     assert not unknown.value.gone
 
 
+def test_a_call_that_the_broker_did_not_confirm_may_have_been_carried_out():
+    lost = SilentClient()
+    lost.answer = oslo_messaging.MessageDeliveryFailure('no confirm')
+    lost.let.set()
+    with pytest.raises(rpc.NoAnswer) as unknown:
+        rpc._Client(lost, lambda _patience: None).call('c7', 'echo', 600)
+    assert unknown.value.kind == 'outcome_unknown'
+    assert not unknown.value.gone
+
+
 def test_an_unknown_outcome_crosses_the_bus_as_itself_and_not_as_silence():
     told = errors.from_wire(rpc.NoAnswer('c7').to_wire())
     assert type(told) is errors.OutcomeUnknown

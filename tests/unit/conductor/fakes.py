@@ -29,6 +29,7 @@ def row(**values):
             'target_power_state': None,
             'target_until': None,
             'target_call_id': None,
+            'target_reason': None,
             **values,
         }
     )
@@ -72,7 +73,7 @@ class Rows:
         if not self._held(uuid, incarnation, epoch):
             return False
         self.row.target_power_state, self.row.target_until = state, until
-        self.row.target_call_id = call_id
+        self.row.target_call_id, self.row.target_reason = call_id, reason
         return True
 
     def clear_target(self, uuid, incarnation, epoch, last_error=None):
@@ -80,6 +81,7 @@ class Rows:
         if not self._held(uuid, incarnation, epoch):
             return False
         self.row.target_power_state = self.row.target_until = self.row.target_call_id = None
+        self.row.target_reason = None
         self.last_error = last_error
         return True
 
@@ -162,6 +164,8 @@ class Driver(base.Driver, base.Power, base.BootDevice, base.Console, base.EventL
         return []
 
     def open_console(self, sink, deadline, takeover=False):
+        if login := self.errors.get('login'):
+            raise login
         sink.opening()
         self._do('console', takeover)
         self.sinks.append(sink)

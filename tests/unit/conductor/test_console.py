@@ -508,6 +508,78 @@ def test_a_stale_session_that_cannot_be_taken_over_is_not_tried_in_a_loop(make_r
     assert rig.opened.count(True) == 1
 
 
+@pytest.mark.parametrize('error', [SILENT, fakes.DOWN])
+def test_a_takeover_that_did_not_come_to_an_end_is_tried_again(make_rig, rows, error):
+    rows.row.sol_holder = 'predecessor 10.0.0.1:4711'
+    rig = make_rig()
+    rig.driver.errors['console', False] = HELD
+    rig.driver.errors['console', True] = [error]
+    with pytest.raises(type(error)):
+        rig.watch()
+    rig.settle()
+    assert rows.row.sol_holder == 'predecessor 10.0.0.1:4711'
+    rig.watch()
+    assert rig.opened == [False, True] * 2
+    assert rows.row.sol_holder == 'me 10.0.0.1:0'
+
+
+@pytest.mark.parametrize('error', [SILENT, errors.OutcomeUnknown('no answer', 'n1')])
+def test_a_session_that_the_bmc_may_have_given_us_unheard_is_taken_over(make_rig, rows, error):
+    rig = make_rig()
+    rig.driver.errors['console', False] = [error, HELD]
+    with pytest.raises(type(error)):
+        rig.watch()
+    rig.settle()
+    assert rows.row.sol_holder == 'me opening'
+    rig.watch()
+    assert rig.opened == [False, False, True]
+    assert rows.row.sol_holder == 'me 10.0.0.1:0'
+
+
+def test_a_session_that_was_lost_while_it_opened_is_taken_over(rig):
+    rig.driver.errors['console', False] = HELD
+
+    def lose():
+        rig.driver.errors.clear()
+        rig.driver.hooks.clear()
+        rig.console.source_lost(rig.console._sink, SILENT)
+        rig.driver.errors['console', False] = []
+
+    rig.driver.hooks['console'] = lose
+    with pytest.raises(errors.BmcSilent):
+        rig.watch()
+    rig.settle()
+    assert rig.rows.row.sol_holder == 'me opening'
+    rig.driver.errors['console'] = [HELD]
+    rig.watch()
+    assert rig.opened == [False, False, True]
+
+
+def test_one_who_insists_on_what_may_be_ours_is_left_alone(rig):
+    rig.driver.errors['console', False] = [SILENT, HELD, HELD, HELD]
+    rig.driver.errors['console', True] = HELD
+    for error in (errors.BmcSilent, errors.ConsoleHeld, errors.ConsoleHeld):
+        with pytest.raises(error):
+            rig.watch()
+        rig.settle()
+    assert rig.opened == [False, False, True, False]
+    assert rig.rows.row.sol_holder is None
+
+
+def test_a_bmc_that_was_silent_before_it_was_asked_leaves_no_mark(rig):
+    rig.driver.errors['login'] = SILENT
+    with pytest.raises(errors.BmcSilent):
+        rig.watch()
+    rig.settle()
+    assert rig.rows.row.sol_holder is None
+    rig.driver.errors.clear()
+    rig.driver.errors['console'] = HELD
+    with pytest.raises(errors.ConsoleHeld):
+        rig.watch()
+    rig.settle()
+    assert rig.opened == [False]
+
+
 def test_the_row_says_so_before_the_bmc_is_asked(rig):
     seen = []
     rig.driver.hooks['console'] = lambda: seen.append(rig.rows.row.sol_holder)

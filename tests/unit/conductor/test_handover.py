@@ -239,6 +239,78 @@ def test_deferred_work_goes_to_the_next_owner(rig, live, register, keyring):
     assert settled[0].target.call_id == 'call-1'
 
 
+def test_nothing_is_let_go_while_the_database_is_away(rig, register, spawned, monkeypatch, caplog):
+    lives = [rig.holdings.find(register(f'n{number}').uuid) for number in range(5)]
+    streams = [open_console(live, spawned) for live in lives]
+
+    def confirm(_live):
+        raise errors.Unavailable('the database does not answer')
+
+    monkeypatch.setattr(type(lives[0]), 'confirm', confirm)
+    assert rig.give() is False
+    assert all(live.console.up for live in lives)
+    assert all(stream.ended is None for stream in streams)
+    assert len(rig.holdings) == 5
+    assert caplog.text.count('not handed over') <= pace.FIRST
+    monkeypatch.undo()
+    monkeypatch.setattr(handover, 'TAKEN_WITHIN', 0)
+    assert rig.give()
+
+
+def test_a_busy_node_that_stays_after_all_takes_writes_again(rig, live, monkeypatch, in_thread):
+    inside, go = threading.Event(), threading.Event()
+    live.driver.hooks['boot'] = lambda: inside.set() or go.wait(10)
+    write = in_thread(lambda: power.set_boot_device(live, 'pxe', Deadline(30)))
+    assert inside.wait(10)
+    giving = in_thread(rig.give)
+    while not live._writes._moving:
+        threading.Event().wait(0.002)
+    rig.holdings.rings = rings('a')
+    go.set()
+    write.result()
+    assert giving.result()
+    live.driver.hooks.clear()
+    power.set_boot_device(live, 'disk', Deadline(5))
+    assert nodes.get('n1').owner == 'a'
+
+
+def test_busy_nodes_take_no_place_from_those_that_are_free(rig, register, monkeypatch, in_thread):
+    monkeypatch.setattr(pace, 'FIRST', 2)
+    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    lives = [rig.holdings.find(register(f'n{number}').uuid) for number in range(6)]
+    inside, go = threading.Semaphore(0), threading.Event()
+    writes = []
+    for live in lives[:3]:
+        live.driver.hooks['boot'] = lambda: inside.release() or go.wait(10)
+        writes.append(in_thread(lambda live=live: power.set_boot_device(live, 'pxe', Deadline(30))))
+        assert inside.acquire(timeout=10)
+    giving = in_thread(rig.give)
+    while len(rig.told) < 3:
+        threading.Event().wait(0.002)
+    assert {uuid for _to, uuid in rig.told} == {live.uuid for live in lives[3:]}
+    go.set()
+    assert giving.result()
+    for write in writes:
+        write.result()
+
+
+def test_no_node_is_begun_after_the_time_is_up(rig, register, monkeypatch):
+    monkeypatch.setattr(pace, 'FIRST', 1)
+    monkeypatch.setattr(pace, 'MOST', 1)
+    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    for number in range(20):
+        rig.holdings.find(register(f'n{number}').uuid)
+
+    def close(live, *args):
+        threading.Event().wait(0.05)
+        manager.close(live, *args)
+
+    rig.close = close
+    assert rig.give(patience=0.12) is False
+    assert 1 <= len(rig.told) <= 4
+    assert len(rig.holdings) == 20 - len(rig.told)
+
+
 def test_what_the_rings_give_back_meanwhile_stays(rig, register, monkeypatch):
     monkeypatch.setattr(pace, 'FIRST', 1)
     monkeypatch.setattr(pace, 'MOST', 1)

@@ -239,6 +239,54 @@ def test_what_was_changed_while_it_was_claimed_is_served_as_it_is_now(mine, regi
     assert mine.get(row.uuid) is None
 
 
+def test_a_batch_that_cannot_be_claimed_keeps_no_other_from_it(mine, register, monkeypatch):
+    for number in range(120):
+        register(f'n{number}')
+    original, batches = owners.claim_all, []
+
+    def claim_all(uuids, *args):
+        batches.append(len(uuids))
+        if len(batches) == 1:
+            raise fakes.DOWN
+        return original(uuids, *args)
+
+    monkeypatch.setattr(owners, 'claim_all', claim_all)
+    with pytest.raises(errors.Unavailable):
+        due(mine)
+    assert batches == [50, 50, 20]
+    assert len(mine) == 70
+
+
+def test_a_database_that_is_gone_is_not_asked_for_each_batch(mine, register, monkeypatch):
+    for number in range(200):
+        register(f'n{number}')
+    batches = []
+
+    def claim_all(uuids, *args):
+        batches.append(len(uuids))
+        raise fakes.DOWN
+
+    monkeypatch.setattr(owners, 'claim_all', claim_all)
+    with pytest.raises(errors.Unavailable):
+        due(mine)
+    assert len(batches) == 2
+
+
+def test_what_was_claimed_while_it_closed_is_not_served(mine, register, monkeypatch):
+    register('n1')
+    original = owners.claim_all
+
+    def claim_and_close(*args):
+        taken = original(*args)
+        mine.close()
+        return taken
+
+    monkeypatch.setattr(owners, 'claim_all', claim_and_close)
+    with pytest.raises(errors.Unavailable):
+        due(mine)
+    assert len(mine) == 0
+
+
 def test_many_are_claimed_in_few_transactions(mine, register, monkeypatch):
     for number in range(120):
         register(f'n{number}')

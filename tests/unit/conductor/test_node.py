@@ -196,6 +196,13 @@ def test_a_sol_holder_that_was_not_written_is_written_the_next_time(live, rows):
     assert rows.row.sol_holder == 'me'
 
 
+def test_a_sol_holder_that_anothers_row_did_not_take_is_not_remembered_as_written(live, rows):
+    rows.row.owner = 'other'
+    assert not live.set_sol_holder('me')
+    assert live.sol_holder is None
+    assert not live.set_sol_holder('me')
+
+
 def test_a_new_owner_knows_what_the_row_says(make_live, rows):
     rows.row.sol_holder = 'other 10.0.0.1:5'
     rows.row.target_power_state, rows.row.target_until = 'on', 5.0

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import math
 import threading
 import types
@@ -16,7 +17,7 @@ PARTITIONS = 512
 
 
 def member(name, group='', drivers=('ipmi',)):
-    return conductors.Conductor(name, 'host', group, drivers, 'http://x')
+    return conductors.Conductor(name, f'host-{name}', group, drivers, 'http://x')
 
 
 def node(number, group='', driver='ipmi'):
@@ -115,8 +116,8 @@ def test_rings_differ_when_their_members_do():
 @hypothesis.given(names, st.integers(1, 64))
 def test_a_ring_computed_in_slices_is_the_ring_computed_at_once(members, partitions):
     """The points themselves are compared: a fleet of mixed versions must agree on every node."""
-    whole = hashring.HashRing(members, partitions)
-    sliced = ownership._ring(members, partitions)
+    whole = hashring.HashRing([f'host-{name}' for name in members], partitions)
+    sliced = ownership._ring(whole.nodes, partitions)
     assert (sliced.nodes, sliced._ring, sliced._partitions) == (
         whole.nodes,
         whole._ring,
@@ -124,7 +125,7 @@ def test_a_ring_computed_in_slices_is_the_ring_computed_at_once(members, partiti
     )
     rings = ownership.Rings([member(name) for name in members], partitions)
     assert owners(rings, NODES[:100]) == [
-        next(iter(whole.get_nodes(one.uuid.encode()))) for one in NODES[:100]
+        next(iter(whole.get_nodes(one.uuid.encode()))).removeprefix('host-') for one in NODES[:100]
     ]
 
 
@@ -194,7 +195,7 @@ def test_who_asks_while_a_ring_is_computed_waits_for_that_ring(monkeypatch):
         thread.join(10)
     assert len(told) == 3
     assert len(set(told)) == 1
-    assert computed == [{'a', 'b'}]
+    assert computed == [{'host-a', 'host-b'}]
 
 
 def test_drivers_that_the_same_conductors_have_share_one_ring(monkeypatch):
@@ -232,3 +233,21 @@ def test_who_is_drained_or_leaves_is_on_no_ring():
 )
 def test_why_nobody_should_own_a_node_is_told(members, why):
     assert ownership.why_nobody('rack1', 'ipmi', members) == why
+
+
+def test_one_that_was_restarted_gets_its_own_nodes_again_and_nobody_elses_move():
+    before = [member(name) for name in 'abc']
+    after = [before[0], before[1], dataclasses.replace(before[2], incarnation='new')]
+    first = owners(ownership.Rings(before, PARTITIONS), NODES)
+    then = owners(ownership.Rings(after, PARTITIONS), NODES)
+    assert then == ['new' if one == 'c' else one for one in first]
+
+
+def test_of_two_starts_on_one_host_the_later_has_its_place():
+    old, new = (
+        dataclasses.replace(member('z'), incarnation=name, started_at=at)
+        for name, at in (('z-old', 1.0), ('a-new', 2.0))
+    )
+    for order in ([old, new], [new, old]):
+        rings = ownership.Rings([*order, member('b')], PARTITIONS)
+        assert set(owners(rings, NODES)) == {'a-new', 'b'}

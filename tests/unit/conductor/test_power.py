@@ -470,6 +470,83 @@ def test_a_cycle_that_is_done_is_not_done_again_because_the_row_could_not_be_cle
     assert rows.last_error is None
 
 
+def turn_on_and_die(live, driver, rows, wall):
+    """Turn the node on and be gone before the row is cleared."""
+
+    def outage():
+        rows.read_only = True
+        wall.at[wall.now + 5] = lambda: (live.drop_target(), setattr(rows, 'read_only', False))
+
+    driver.power = 'off'
+    driver.hooks['power', 'on'] = outage
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
+    driver.hooks.clear()
+    assert driver.power == 'on'
+    assert rows.row.target_call_id == 'call-1'
+
+
+def test_a_node_that_a_predecessor_has_turned_on_is_done_without_an_error(
+    make_live, driver, rows, held_target, wall
+):
+    turn_on_and_die(make_live(), driver, rows, wall)
+    began = wall.now
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
+    assert wall.now == began
+    assert writes_of(driver) == [('power', 'on')]
+    assert rows.row.target_call_id is None
+    assert rows.last_error is None
+
+
+def test_a_node_that_a_predecessor_was_about_to_turn_on_is_turned_on(
+    make_live, driver, rows, held_target, wall
+):
+    rows.row.target_reason = power.TURNING_ON
+    driver.power = 'off'
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
+    assert writes_of(driver) == [('power', 'on')]
+    assert rows.row.target_call_id is None
+
+
+def test_a_turning_on_whose_answer_was_lost_is_done_when_the_node_is_on(
+    make_live, driver, rows, held_target, wall
+):
+    driver.power = 'off'
+    driver.hooks['power', 'on'] = lambda: setattr(driver, 'power', 'on')
+    driver.errors['power', 'on'] = [errors.OutcomeUnknown('no answer', 'n1')]
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
+    assert wall.now < 5010
+    assert writes_of(driver) == [('power', 'on')]
+    assert rows.last_error is None
+
+
+def test_nothing_is_turned_on_before_the_row_says_so(make_live, driver, rows, held_target, wall):
+    driver.power = 'off'
+    rows.read_only = True
+    wall.at[5060.0] = lambda: setattr(rows, 'read_only', False)
+    said = []
+    driver.hooks['power', 'on'] = lambda: said.append((wall.now >= 5060, rows.row.target_reason))
+    power.carry_on(make_live(), sleep=wall.sleep, wall_clock=wall, clock=wall)
+    assert said == [(True, power.TURNING_ON)]
+
+
+def test_a_target_that_was_dropped_while_it_was_recorded_stays_dropped(
+    make_live, driver, rows, held_target, wall, monkeypatch
+):
+    live = make_live()
+    written = rows.set_target
+
+    def drop(*what):
+        live.drop_target()
+        return written(*what)
+
+    monkeypatch.setattr(rows, 'set_target', drop)
+    driver.power = 'off'
+    power.carry_on(live, sleep=wall.sleep, wall_clock=wall, clock=wall)
+    assert writes_of(driver) == []
+    assert live.target is None
+    assert rows.row.target_call_id == 'call-1'
+
+
 def test_a_second_soft_cycle_takes_the_place_of_the_first(
     make_live, driver, rows, held_target, no_carrying_on, wall
 ):

@@ -4,6 +4,7 @@ import pytest
 
 from obmd.common import errors
 from obmd.conductor import revocation
+from obmd.db import nodes
 from obmd.streams import viewer
 
 INTERVAL, GRACE = 5.0, 30.0
@@ -17,6 +18,7 @@ class Rig:
         self.tokens = {'n1': 't1', 'n2': 't2'}
         self.watched = ['n1', 'n2']
         self.deleted = []
+        self.read = []
         self.error = None
         self.during = lambda: None
         self.asked = []
@@ -25,13 +27,18 @@ class Rig:
             grace,
             lambda: self.watched,
             self.deleted.append,
+            self.read.append,
             fetch=self.fetch,
             clock=lambda: self.time,
         )
 
     def fetch(self, uuids):
         self.asked.append(set(uuids))
-        answer = {uuid: token for uuid, token in self.tokens.items() if uuid in uuids}
+        answer = {
+            uuid: nodes.Standing(token, 'me', 1)
+            for uuid, token in self.tokens.items()
+            if uuid in uuids
+        }
         self.during()
         if self.error is not None:
             raise self.error
@@ -343,6 +350,14 @@ def test_one_query_asks_for_all(rig):
     rig.open('n2', 't2')
     rig.guard.check()
     assert rig.asked == [{'n1', 'n2'}]
+
+
+def test_what_was_read_is_told_on_and_a_failure_is_not(rig):
+    rig.guard.check()
+    assert rig.read == [{'n1': ('t1', 'me', 1), 'n2': ('t2', 'me', 1)}]
+    rig.error = DOWN
+    rig.guard.check()
+    assert len(rig.read) == 1
 
 
 def test_it_checks_by_itself_and_stops():

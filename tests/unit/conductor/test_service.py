@@ -8,6 +8,7 @@ import pytest
 from obmd.common import errors
 from obmd.common import rpc
 from obmd.common.deadline import Deadline
+from obmd.conductor import lease
 from obmd.conductor import service
 from obmd.conf import CONF
 from obmd.db import conductors
@@ -257,6 +258,17 @@ def test_a_node_that_is_there_after_all_is_not_forgotten(make, register):
     assert conductor._holdings.get(row.uuid) is None
 
 
+def test_a_node_that_another_has_got_after_all_is_let_go_at_the_next_check(make, register, spawned):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    owners.claim(row.uuid, 'other', conductor.row.incarnation, 1)
+    conductor._revocation.check()
+    spawned.join()
+    assert conductor._holdings.get(row.uuid) is None
+    assert nodes.get('n1').owner == 'other'
+
+
 def test_a_database_that_is_down_at_the_end_holds_nobody(make, register, monkeypatch):
     register('n1')
     conductor = make()
@@ -399,6 +411,23 @@ def test_without_a_fresh_lease_nothing_is_claimed(make, register):
     conductor._lease.revoke()
     look(conductor)
     assert nodes.get('n1').owner is None
+
+
+def test_one_that_is_cut_off_asks_the_database_for_nothing_when_it_stops(
+    make, register, monkeypatch
+):
+    row = register('n1')
+    conductor = make()
+    conductor.start()
+    mine = conductor.row.incarnation
+    other('other')
+    conductor._hosts = {mine: 'host-1', 'other': 'elsewhere'}
+    monkeypatch.setattr(type(conductor._lease), 'state', lease.FENCED)
+    for name in ('set_state', 'remove'):
+        monkeypatch.setattr(conductors, name, pytest.fail)
+    monkeypatch.setattr(owners, 'release_all', pytest.fail)
+    conductor.stop()
+    assert nodes.get_by_uuid(row.uuid).owner == mine
 
 
 def test_a_stop_gives_its_nodes_to_the_others_and_says_so_to_late_callers(
@@ -560,3 +589,42 @@ def test_a_broker_that_hangs_at_the_end_holds_nobody(make):
     conductor.stop()
     assert time.monotonic() - began < 5
     go.set()
+
+
+@pytest.mark.parametrize('answers', [True, False])
+def test_those_who_are_told_at_once_share_one_look(make, monkeypatch, in_thread, answers):
+    conductor = make()
+    conductor.start()
+    monkeypatch.setattr(service, 'REFRESH', 600)
+    read, asked, others, again = conductors.all, [], [], threading.Event()
+
+    def read_slowly():
+        asked.append(None)
+        if len(asked) > 1:
+            again.set()
+        else:
+            others.extend(in_thread(conductor._refresh) for _ in range(3))
+            again.wait(0.2)
+        if not answers:
+            raise errors.Unavailable('the database does not answer')
+        return read()
+
+    monkeypatch.setattr(conductors, 'all', read_slowly)
+    conductor._looked_at = float('-inf')
+    first = in_thread(conductor._refresh)
+    assert (first.error() is None) == answers
+    for other in others:
+        other.result()
+    assert len(asked) == 1
+
+
+def test_who_is_told_of_a_node_does_not_wait_for_claims(make, register, monkeypatch):
+    conductor = make()
+    conductor.start()
+    register('n1')
+    monkeypatch.setattr(service, 'REFRESH', 0)
+    conductor._looked_at = float('-inf')
+    conductor._refresh()
+    assert nodes.get('n1').owner is None
+    conductor._observer.look()
+    assert nodes.get('n1').owner == conductor.row.incarnation

@@ -120,6 +120,60 @@ def test_an_upgraded_database_is_noticed_and_asked_for_now_and_then(
     assert len(looks) == 1
 
 
+def later(clock, own_lease, seconds):
+    clock.now += seconds
+    own_lease.tick()
+    own_lease.renewed(clock.now)
+
+
+def looks(monkeypatch, *outcomes):
+    """Each look at the schema raises the next of ``outcomes``, or finds it right."""
+    left = list(outcomes)
+
+    def check():
+        error = left.pop(0)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(engine, 'check_schema', check)
+    return left
+
+
+def test_a_fault_of_the_schema_is_looked_at_again_soon(told, own_lease, clock, monkeypatch):
+    left = looks(monkeypatch, errors.Fatal('old'), errors.Fatal('old'), None)
+    later(clock, own_lease, status.SCHEMA_LOOK + 1)
+    assert told.reasons() == {'schema': 'old'}
+    later(clock, own_lease, status.SCHEMA_AGAIN - 0.5)
+    assert told.reasons() == {'schema': 'old'}
+    assert len(left) == 2
+    later(clock, own_lease, 1)
+    assert told.reasons() == {'schema': 'old'}
+    later(clock, own_lease, status.SCHEMA_AGAIN + 0.5)
+    assert told.reasons() == {}
+    later(clock, own_lease, status.SCHEMA_LOOK - 1)
+    assert told.reasons() == {}
+
+
+def test_a_database_without_an_answer_is_not_called_a_schema(told, own_lease, clock, monkeypatch):
+    looks(monkeypatch, engine.DatabaseSilent('no answer within 9 s'))
+    later(clock, own_lease, status.SCHEMA_LOOK + 1)
+    assert told.reasons() == {'database': 'no answer within 9 s'}
+
+
+def test_who_asks_while_another_looks_does_not_wait(told, own_lease, clock, monkeypatch):
+    seen = []
+
+    def check():
+        later(clock, own_lease, status.SCHEMA_LOOK + 1)
+        seen.append(told.reasons())
+        raise errors.Fatal('old')
+
+    monkeypatch.setattr(engine, 'check_schema', check)
+    later(clock, own_lease, status.SCHEMA_LOOK + 1)
+    assert told.reasons() == {'schema': 'old'}
+    assert seen == [{}]
+
+
 def test_nodes_are_counted_by_driver_and_what_was_heard_of_them(told, nodes):
     nodes += [node('ipmi', 'silent') for _ in range(3)]
     nodes += [node('ipmi', 'refused', gate_closed=True), node('mock')]

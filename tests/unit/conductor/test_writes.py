@@ -293,3 +293,22 @@ def test_a_node_that_was_busy_can_be_finished_later(queue):
     queue.end.release()
     running.result()
     assert queue.writes.finish(Deadline(1)) is True
+
+
+def test_of_two_hand_overs_the_first_gives_way_to_the_second(queue, in_thread):
+    running = queue.put('power on')
+    first = in_thread(lambda: queue.writes.finish(Deadline(0.3)))
+    queue.until_queued(1)
+    second = in_thread(lambda: queue.writes.finish(Deadline(30)))
+    assert first.result() is False
+    queue.end.release()
+    running.result()
+    assert second.result() is True
+
+
+def test_a_finish_that_was_for_nothing_is_taken_back(queue, writes):
+    assert writes.finish(Deadline(1))
+    writes.resume()
+    running = queue.put('power on')
+    queue.end.release()
+    running.result()

@@ -1,8 +1,12 @@
+import contextlib
+import types
+
 import pytest
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql
 
 from obmd.common import errors
+from obmd.conf import CONF
 from obmd.db import dialects
 from obmd.db import models
 
@@ -99,6 +103,40 @@ def test_a_named_host_is_looked_up_with_all_its_addresses(monkeypatch):
         'hostaddr': '::1,127.0.0.1',
         'port': '5432,5432',
     }
+
+
+def test_postgresql_ends_a_transaction_whose_client_is_silent_but_for_what_the_url_says():
+    params = {'host': '127.0.0.1', 'options': '-c statement_timeout=1'}
+    dialects._postgresql_connect(None, None, [], params)
+    assert params['options'].split('-c ')[1:] == [
+        'statement_timeout=10000 ',
+        'idle_in_transaction_session_timeout=5000 ',
+        'statement_timeout=1',
+    ]
+
+
+class MariaDB:
+    """A connection that keeps what it was told."""
+
+    def __init__(self):
+        self.said = []
+
+    def get_server_info(self):
+        return '10.11.6-MariaDB'
+
+    def cursor(self):
+        return contextlib.nullcontext(types.SimpleNamespace(execute=self.said.append))
+
+
+@pytest.mark.parametrize(('timeout', 'idle'), [(10.0, 5), (0.1, 1), (3.0, 2)])
+def test_mariadb_ends_a_transaction_whose_client_is_silent(timeout, idle):
+    connection = MariaDB()
+    CONF.set_override('statement_timeout', timeout, 'database')
+    try:
+        dialects._mysql_connected(connection, types.SimpleNamespace(info={'patience': 12}))
+    finally:
+        CONF.clear_override('statement_timeout', 'database')
+    assert f'idle_write_transaction_timeout = {idle}' in connection.said[-1].split(', ')
 
 
 @pytest.mark.parametrize('host', [None, '', '/run/postgresql', '127.0.0.1', '::1', 'a,b'])

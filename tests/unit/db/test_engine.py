@@ -13,6 +13,7 @@ from sqlalchemy import exc as sa_exc
 
 from obmd.common import errors
 from obmd.conf import CONF
+from obmd.db import conductors
 from obmd.db import engine
 from obmd.db import models
 from obmd.db import nodes
@@ -266,6 +267,27 @@ def test_a_connection_that_cannot_be_made_is_not_tried_again(memory_database, mo
     with pytest.raises(errors.Unavailable):
         nodes.get('n1')
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize('url', ['postgresql://u:p@127.0.0.1:1/d', 'mariadb://u:p@127.0.0.1:1/d'])
+def test_a_heartbeat_has_a_connection_that_others_cannot_take(url, monkeypatch):
+    def exhausted():
+        raise sa_exc.TimeoutError('QueuePool limit reached')
+
+    def own():
+        raise LookupError('its own')
+
+    CONF.set_override('connection', url, 'database')
+    engine.setup()
+    try:
+        assert engine._database.apart.pool.size() == 1
+        monkeypatch.setattr(engine._database.engine, 'connect', exhausted)
+        monkeypatch.setattr(engine._database.apart, 'connect', own)
+        with pytest.raises(LookupError, match='its own'):
+            conductors.beat('i' * 32, 1)
+    finally:
+        engine.dispose()
+        CONF.clear_override('connection', 'database')
 
 
 def test_setting_up_again_replaces_the_engine(file_database):

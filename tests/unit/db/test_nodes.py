@@ -98,7 +98,7 @@ def test_a_name_can_be_registered_again_and_is_another_node():
     second = make()
     assert second.id != first.id or second.uuid != first.uuid
     assert second.token_hash is None
-    assert nodes.token_ids([first.uuid]) == {}
+    assert nodes.standings([first.uuid]) == {}
 
 
 def test_by_names_takes_more_names_than_fit_one_query(monkeypatch):
@@ -127,13 +127,22 @@ def test_a_token_can_be_taken_away_also_when_there_is_none():
     assert nodes.set_token('n2', 'hash', 'id') is None
 
 
-def test_token_ids_tell_no_token_from_no_node(monkeypatch):
+def test_standings_tell_no_token_from_no_node(monkeypatch):
     monkeypatch.setattr(nodes, 'CHUNK', 2)
     made = [make(f'n{number}') for number in range(5)]
     nodes.set_token('n1', 'hash', 'id')
     gone = str(uuid.uuid4())
-    found = nodes.token_ids([node.uuid for node in made] + [gone])
-    assert found == {node.uuid: ('id' if node.name == 'n1' else None) for node in made}
+    found = nodes.standings([node.uuid for node in made] + [gone])
+    tokens = {uuid: standing.token_id for uuid, standing in found.items()}
+    assert tokens == {node.uuid: ('id' if node.name == 'n1' else None) for node in made}
+
+
+def test_standings_tell_the_owner_and_its_epoch():
+    first, second = make('n1'), make('n2')
+    owners.claim(first.uuid, INC, None, 0)
+    found = nodes.standings([first.uuid, second.uuid])
+    assert found[first.uuid] == nodes.Standing(None, INC, 1)
+    assert found[second.uuid] == nodes.Standing(None, None, 0)
 
 
 def test_what_the_owner_records_needs_its_epoch():

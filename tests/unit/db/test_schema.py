@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from obmd.common import errors
 from obmd.conf import CONF
 from obmd.db import engine
+from obmd.db import schema
 
 
 @pytest.fixture
@@ -15,6 +16,18 @@ def file_database(tmp_path):
     yield
     engine.dispose()
     CONF.clear_override('connection', 'database')
+
+
+def test_a_database_that_says_no_is_told_from_one_of_another_schema(file_database, monkeypatch):
+    def fail(_engine):
+        raise sa.exc.OperationalError('SELECT', {}, Exception('server closed the connection'))
+
+    with pytest.raises(errors.Fatal) as empty:
+        engine.check_schema()
+    monkeypatch.setattr(schema, '_version', fail)
+    with pytest.raises(engine.DatabaseSilent, match='server closed the connection'):
+        engine.check_schema()
+    assert not isinstance(empty.value, engine.DatabaseSilent)
 
 
 def test_the_database_of_obmd_itself_is_refused_and_the_import_named(file_database):
