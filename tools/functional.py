@@ -29,6 +29,7 @@ LONG = (
     'test_split.py',
     'db/test_outages.py',
     'test_agents.py',
+    'test_agents_over_rabbitmq.py',
     'test_obmd_start.py',
     'test_console_end_to_end.py',
 )

@@ -17,13 +17,13 @@ from tests.functional.ramdisk import PORT
 from tests.functional.ramdisk import Ramdisk
 from tests.functional.ramdisk import Refused
 from tests.functional.services import free_port
-from tests.functional.test_metrics import scrape
+from tests.functional.test_metrics import fresh
 
 CALLBACK = f'https://{ADDRESS}:{PORT}'
 #: what a stranger is told, whatever there is
 NOT_FOUND = 'Resource could not be found.'
 WRONG_TOKEN = 'Error 400: Invalid or missing agent token received.'
-SHORT_WINDOW = 2
+SHORT_WINDOW = 3
 VERSION = {'X-OpenStack-Ironic-API-Version': '1.72'}
 _numbers = itertools.count(1)
 
@@ -396,11 +396,11 @@ def test_a_missed_window_is_told_and_counted_once(open_obmd):
     with Ramdisk(open_obmd.url, mac) as ramdisk:
         assert ramdisk.lookup()['config']['heartbeat_timeout'] == SHORT_WINDOW
         ramdisk.heartbeat()
-        before = scrape(open_obmd.url)
+        before = fresh(open_obmd.url)
         assert before.sum('obmd_agents_alive') >= 1
         line = f'{name}: no heartbeat of its agent for'
         wait_until(lambda: line in open_obmd.log(), what='the event')
-        after = scrape(open_obmd.url)
+        after = fresh(open_obmd.url)
         assert after.sum(missed) >= before.sum(missed) + 1
         agent = seen(open_obmd, name)['agent']
         assert (agent['alive'], agent['url']) == (False, CALLBACK)
