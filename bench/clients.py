@@ -24,9 +24,10 @@ class BadAnswer(Exception):
     """obmd said something else than what was asked for; a number would mean nothing."""
 
 
-def request(method, path, admin_token=None, body=None, host='bench'):
+def request(method, path, admin_token=None, body=None, host='bench', headers=None):
     """:param body: what becomes JSON, or None.  :returns: bytes, a whole HTTP/1.1 request."""
     lines = [f'{method} {path} HTTP/1.1', f'Host: {host}']
+    lines += [f'{name}: {value}' for name, value in (headers or {}).items()]
     if admin_token:
         pair = base64.b64encode(f'admin:{admin_token}'.encode()).decode()
         lines.append(f'Authorization: Basic {pair}')
@@ -127,6 +128,8 @@ class Viewer:
     :ivar ended: monotonic time of the end, or None.  :ivar clean: the last chunk said so.
     """
 
+    source = None
+
     def __init__(self, address, data, on_data=None):
         self.address = address
         self.data = data
@@ -166,6 +169,8 @@ class Caller:
     :param again: bool; else it asks once.
     :ivar times: list of seconds that answers took.
     """
+
+    source = None
 
     def __init__(self, address, data, expected=frozenset((200,)), again=True):
         self.address = address
@@ -216,8 +221,12 @@ class Loop:
         return len(self._clients)
 
     def add(self, client):
-        """Connect and ask.  :returns: ``client``."""
-        sock = socket.create_connection(client.address, PATIENCE)
+        """Connect and ask.
+
+        :param client: with ``source``, (address, port) that it comes from, or None: any.
+        :returns: ``client``.
+        """
+        sock = socket.create_connection(client.address, PATIENCE, client.source)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(client.data)
         sock.setblocking(False)

@@ -36,6 +36,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def cpu_of(pid):
+    """:returns: float, seconds of CPU that a process has used."""
+    with open(f'/proc/{pid}/stat') as file:
+        fields = file.read().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 class Obmd:
     """Runs for as long as the ``with`` lasts; :meth:`restart` keeps its state.
 
@@ -192,9 +199,7 @@ class Obmd:
 
     def cpu(self):
         """:returns: float, seconds of CPU that it has used."""
-        with open(f'/proc/{self.pid}/stat') as file:
-            fields = file.read().rpartition(')')[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_of(self.pid)
 
     def memory(self):
         """:returns: int, resident bytes."""

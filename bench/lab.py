@@ -20,6 +20,9 @@ class Sizes:
     :ivar others, dead, callers, crowd: nodes that work, BMCs that do not, callers waiting on
         those, viewers of the others.
     :ivar connections, busy: callers at once and seconds of the request rate.
+    :ivar agents: machines with a ramdisk agent.
+    :ivar beats, beating: heartbeats a second of all of them together, and for how many seconds.
+    :ivar guesses, guessing: guesses a second, and seconds for which an operator calls meanwhile.
     """
 
     nodes: int = 1000
@@ -38,6 +41,11 @@ class Sizes:
     crowd: int = 2000
     connections: int = 16
     busy: float = 4.0
+    agents: int = 2000
+    beats: int = 540
+    beating: float = 30.0
+    guesses: int = 1000
+    guessing: float = 10.0
 
     @classmethod
     def quick(cls):
@@ -59,6 +67,11 @@ class Sizes:
             crowd=16,
             connections=4,
             busy=0.5,
+            agents=20,
+            beats=40,
+            beating=1.0,
+            guesses=50,
+            guessing=1.0,
         )
 
 
@@ -91,9 +104,14 @@ class Lab:
         """BMCs that print a line a second, each with the time in it."""
         return self._set_up('talking', max(self.sizes.nodes, self.sizes.others), rate=1)
 
+    def end(self):
+        """End what was started: servers of a measure's own are to be alone."""
+        self._open.close()
+        self._kind = None
+
     def _set_up(self, kind, count, **options):
         if self._kind != kind:
-            self._open.close()
+            self.end()
             self.say(f'starting {count} ipmi_sim and an obmd that knows them')
             self.farm = self._open.enter_context(Farm(count, power_on=True, **options))
             self.obmd = self._open.enter_context(daemon.Obmd())

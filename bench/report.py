@@ -51,8 +51,8 @@ class Row:
     :ivar name: str, which measure.
     :ivar what: str, in a reader's words, with its size.
     :ivar value: float, in ``unit``; a median where there are repetitions.
-    :ivar bound: float or None; ``value`` (or ``ratio``, where ``bound_on_ratio``) must be at most
-        (a ratio: at least) this.
+    :ivar bound: float or None; ``value`` must be at most this, or at least where ``at_least``;
+        where ``bound_on_ratio``, ``ratio`` must be at least this.
     :ivar samples, peer: :class:`Samples` or None.  :ivar peer_name: str.
     :ivar is_rival: bool, the peer does the same; False: it is only what ``value`` is judged by.
     :ivar note: str, what limits it or how it was taken.
@@ -64,6 +64,7 @@ class Row:
     unit: str
     bound: float | None = None
     bound_on_ratio: bool = False
+    at_least: bool = False
     samples: Samples | None = None
     peer: Samples | None = None
     peer_name: str = ''
@@ -84,6 +85,8 @@ class Row:
             return None
         if self.bound_on_ratio:
             return self.ratio is not None and self.ratio >= self.bound
+        if self.at_least:
+            return self.value >= self.bound
         return self.value <= self.bound
 
     def to_json(self):
@@ -94,6 +97,7 @@ class Row:
             'unit': self.unit,
             'bound': self.bound,
             'bound_on': 'ratio' if self.bound_on_ratio else 'value',
+            'bound_is': 'least' if self.bound_on_ratio or self.at_least else 'most',
             'ratio': self.ratio,
             'met': self.met,
             'note': self.note,
@@ -108,7 +112,10 @@ class Row:
         """:returns: list of str, one a column of the table."""
         bound = peer = ratio = ''
         if self.bound is not None:
-            bound = f'>= {self.bound:g} x' if self.bound_on_ratio else f'<= {_say(self.bound)}'
+            if self.bound_on_ratio:
+                bound = f'>= {self.bound:g} x'
+            else:
+                bound = f'{">=" if self.at_least else "<="} {_say(self.bound)}'
         if self.peer:
             peer = f'{self.peer_name} {_say(self.peer.median)}'
         if self.ratio is not None:

@@ -1,9 +1,11 @@
 """What is measured, in the order in which it runs.
 
 Each measure is a function of a :class:`bench.lab.Lab` that returns :class:`bench.report.Row` s.
-Those that need the quiet simulators come first, then those with talking consoles.
+Those that need the quiet simulators come first, then those with talking consoles, then those with
+servers of their own.
 """
 
+from bench.measures import agents
 from bench.measures import consoles
 from bench.measures import crowd
 from bench.measures import power
@@ -21,4 +23,5 @@ MEASURES = {
     'consoles': consoles.consoles,
     'revocation': consoles.revocation,
     'crowd': crowd.crowd,
+    'agents': agents.agents,
 }

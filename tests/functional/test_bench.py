@@ -38,6 +38,17 @@ def test_a_quick_run_prints_a_table_and_writes_json(tmp_path):
         assert row['what'] in done.stdout
 
 
+@pytest.mark.needs('ipmi_sim', 'ipmipower', 'ipmitool', 'initdb', 'rabbitmq-server')
+def test_a_quick_run_of_agents_over_rabbitmq(tmp_path):
+    path = tmp_path / 'results.json'
+    done = _bench('--quick', '--only', 'agents', '--json', str(path))
+    assert done.returncode == 0, done.stderr
+    rows = {row['name']: row for row in json.loads(path.read_text())['rows']}
+    assert {'lookups', 'heartbeats', 'heartbeats_p99', 'guesses', 'guesses_spread'} <= rows.keys()
+    assert rows['lookups']['bound_is'] == 'least'
+    assert 0 < rows['heartbeats_rows']['value'] < 10
+
+
 def test_an_unknown_measure_is_refused():
     done = _bench('--only', 'nonsense')
     assert done.returncode == 2
