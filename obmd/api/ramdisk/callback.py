@@ -42,10 +42,11 @@ _LOCAL_NAMES = frozenset(
 _UNSPECIFIED = ipaddress.ip_network('0.0.0.0/8')
 _BROADCAST = ipaddress.ip_address('255.255.255.255')
 #: prefixes of IPv6 whose last four bytes are an IPv4 address: compatible (RFC 4291), translated
-#: (RFC 2765), NAT64 (RFC 6052, RFC 8215), ISATAP (RFC 5214) is judged by itself
-_EMBEDDING = tuple(
-    map(ipaddress.ip_network, ('::/96', '::ffff:0:0:0/96', '64:ff9b::/96', '64:ff9b:1::/48'))
-)
+#: (RFC 2765), NAT64 (RFC 6052, section 2.1); ISATAP (RFC 5214) is judged by itself
+_EMBEDDING = tuple(map(ipaddress.ip_network, ('::/96', '::ffff:0:0:0/96', '64:ff9b::/96')))
+#: NAT64 within a site (RFC 8215): where in it the IPv4 address is, only its gateway knows (RFC 6052,
+#: section 2.2)
+_LOCAL_NAT64 = ipaddress.ip_network('64:ff9b:1::/48')
 _ISATAP = (0x5EFE, 0x02005EFE)
 
 
@@ -66,7 +67,7 @@ def check(url, require_tls, allow_local):
         raise errors.InvalidInput('callback_url has a port that is none')
     if _leads_here(found['host'].lower()) and not allow_local:
         raise errors.InvalidInput(
-            'callback_url must not be at a loopback, link-local or unspecified address'
+            'callback_url must not be at a loopback, link-local, site-local or unspecified address'
         )
 
 
@@ -109,5 +110,8 @@ def _is_local(address):
         return True
     if address.version == 4 and (address in _UNSPECIFIED or address == _BROADCAST):
         return True
-    # nobody is at a multicast address; Python's site-local is what IPv6 once had for link-local
+    # fec0::/10, which means another machine at each site (RFC 3879)
+    if address.version == 6 and (address.is_site_local or address in _LOCAL_NAT64):
+        return True
+    # nobody is at a multicast address
     return address.is_multicast
