@@ -44,8 +44,8 @@ _BROADCAST = ipaddress.ip_address('255.255.255.255')
 #: prefixes of IPv6 whose last four bytes are an IPv4 address: compatible (RFC 4291), translated
 #: (RFC 2765), NAT64 (RFC 6052, section 2.1); ISATAP (RFC 5214) is judged by itself
 _EMBEDDING = tuple(map(ipaddress.ip_network, ('::/96', '::ffff:0:0:0/96', '64:ff9b::/96')))
-#: NAT64 within a site (RFC 8215): where in it the IPv4 address is, only its gateway knows (RFC 6052,
-#: section 2.2)
+#: NAT64 within a site (RFC 8215): where in it the IPv4 address is, only its gateway knows
+#: (RFC 6052, section 2.2)
 _LOCAL_NAT64 = ipaddress.ip_network('64:ff9b:1::/48')
 _ISATAP = (0x5EFE, 0x02005EFE)
 

@@ -1,6 +1,7 @@
 """Errors as Ironic's callers read them: a JSON document in a string in a JSON document."""
 
 import json
+import logging
 
 from oslo_context import context
 from oslo_middleware import request_id
@@ -11,9 +12,12 @@ from obmd.api.ramdisk import versions
 from obmd.common import errors
 from obmd.common import requests
 
+LOG = logging.getLogger(__name__)
+
 #: of everything that an unauthenticated caller must not tell apart
 NOT_FOUND = 'Resource could not be found.'
-
+#: in place of reasons of obmd's own, which name hosts, files and keys: they are in the log
+NOT_NOW, INTERNAL = 'Not now, try again later', 'Internal error'
 
 #: bytes of a request line that tell which door it is for
 _LINE_START = 2048
@@ -32,7 +36,8 @@ def response(request, error):
     """:param error: Exception.  :returns: :class:`obmd.api.http.Response`."""
     shown = api_errors.wire(error)
     status = api_errors.status(shown)
-    body = wrap(status, _text(error, shown))
+    text = _withheld(status, shown) if status >= 500 else _text(error, shown)
+    body = wrap(status, text)
     answer = http.Response(
         body,
         status=status,
@@ -47,6 +52,20 @@ def _text(error, shown):
     if isinstance(error, errors.NotFound) and not isinstance(error, NodeNotFound):
         return NOT_FOUND
     return shown['reason']
+
+
+def _withheld(status, shown):
+    # errors of no known kind are in the log already
+    if shown['kind'] in api_errors.STATUS:
+        LOG.log(
+            logging.INFO if status == 503 else logging.ERROR,
+            'A ramdisk is answered %d, node %s, %s: %s',
+            status,
+            shown.get('node', 'unknown'),
+            shown['kind'],
+            shown['reason'],
+        )
+    return NOT_NOW if status == 503 else INTERNAL
 
 
 def wrap(status, text):

@@ -307,16 +307,38 @@ class TestPaths:
 
     def test_a_fault_of_the_service_is_this_doors_500(self, lookup, machine, monkeypatch):
         monkeypatch.setattr(agents, 'find', lambda macs: 1 / 0)
-        assert 'internal error' in fault(lookup(), 500)
+        assert fault(lookup(), 500) == 'Internal error'
 
     def test_a_database_that_is_away_is_503_with_retry_after(self, lookup, machine, monkeypatch):
         def away(macs):
-            raise errors.Unavailable('the database does not answer', retry_after=3)
+            raise errors.Unavailable('the database at db1 does not answer', retry_after=3)
 
         monkeypatch.setattr(agents, 'find', away)
         response = lookup()
-        fault(response, 503)
+        assert fault(response, 503) == 'Not now, try again later'
         assert response.headers['Retry-After'] == '3'
+
+    @pytest.mark.parametrize(
+        ('error', 'status', 'text'),
+        [
+            (errors.KeyMissing, 500, 'Internal error'),
+            (errors.SealMismatch, 500, 'Internal error'),
+            (errors.OutcomeUnknown, 504, 'Internal error'),
+            (errors.BmcRefused, 502, 'Internal error'),
+            (errors.Unavailable, 503, 'Not now, try again later'),
+            (errors.NotOwner, 503, 'Not now, try again later'),
+        ],
+    )
+    def test_why_obmd_can_not_is_in_its_log_alone(
+        self, lookup, machine, monkeypatch, caplog, error, status, text
+    ):
+        def fails(macs):
+            raise error('no key 77aa in /etc/obmd/keys', 'n1')
+
+        monkeypatch.setattr(agents, 'find', fails)
+        with caplog.at_level('INFO', 'obmd.api.ramdisk'):
+            assert fault(lookup(), status) == text
+        assert f'{status}, node n1, {error.kind}: no key 77aa in /etc/obmd/keys' in caplog.text
 
 
 class TestLookup:
