@@ -98,7 +98,20 @@ def _put_ports(session, uuid, macs):
         mine = _PORTS.c.node_uuid == uuid
         session.execute(sa.delete(_PORTS).where(_PORTS.c.mac.in_(lost), mine))
     if new:
+        _clear_nobodys(session, new)
         session.execute(sa.insert(_PORTS).values([{'mac': m, 'node_uuid': uuid} for m in new]))
+
+
+def _clear_nobodys(session, macs):
+    """An API of an earlier version that deletes a node knows nothing of its ports."""
+    statement = (
+        sa.select(_PORTS.c.mac, _PORTS.c.node_uuid)
+        .outerjoin_from(_PORTS, _NODES, _NODES.c.uuid == _PORTS.c.node_uuid)
+        .where(_PORTS.c.mac.in_(macs), _NODES.c.uuid.is_(None))
+    )
+    for mac, gone in session.execute(statement).all():
+        left = _PORTS.c.mac == mac, _PORTS.c.node_uuid == gone
+        session.execute(sa.delete(_PORTS).where(*left))
 
 
 def _refuse_taken(session, uuid, macs):

@@ -3,9 +3,12 @@
 import uuid
 
 import pytest
+import sqlalchemy as sa
 
 from obmd.common import errors
 from obmd.db import descriptions
+from obmd.db import engine
+from obmd.db import models
 from obmd.db import nodes
 
 MAC1, MAC2, MAC3 = '52:54:00:00:00:01', '52:54:00:00:00:02', '52:54:00:00:00:03'
@@ -69,6 +72,23 @@ def test_a_nodes_own_addresses_may_be_said_again():
     node = make()
     for macs in ([MAC1, MAC2], [MAC2, MAC1], [MAC2, MAC3, MAC3], [MAC1, MAC2, MAC3]):
         assert descriptions.change(node.uuid, macs).ports == tuple(sorted(set(macs)))
+
+
+def test_what_a_deleted_node_left_is_nobodys():
+    one, other = make('n1'), make('n2')
+    descriptions.change(one.uuid, [MAC1])
+    left = [{'mac': MAC2, 'node_uuid': 'gone'}, {'mac': MAC3, 'node_uuid': 'gone'}]
+    with engine.writer() as session:
+        session.execute(sa.insert(models.Port.__table__), left)
+    assert descriptions.change(other.uuid, [MAC2]).ports == (MAC2,)
+    with engine.writer() as session:
+        rows = session.execute(sa.select(models.Port.mac, models.Port.node_uuid)).all()
+        session.execute(sa.delete(models.Port.__table__).where(models.Port.mac == MAC3))
+    assert {tuple(row) for row in rows} == {
+        (MAC1, one.uuid),
+        (MAC2, other.uuid),
+        (MAC3, 'gone'),
+    }
 
 
 def test_a_node_that_is_gone_takes_nothing():
