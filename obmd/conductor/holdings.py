@@ -246,15 +246,18 @@ class Holdings:
         self._unreadable.discard(row.uuid)
         return made
 
-    def open_instance_info(self, live):
-        """:returns: dict, the node's instance_info in the clear, empty if there is none.
+    def open_configdrive(self, live):
+        """:returns: the configdrive of the node, in the clear; None: there is none.
 
         :raises SealMismatch, KeyMissing: it cannot be opened here.
         """
         found = descriptions.get(live.uuid)
         if found.sealed_instance_info is None:
-            return {}
-        return secrets.open_json(self._keyring, live.uuid, found.sealed_instance_info, found.key_id)
+            return None
+        opened = secrets.open_json(
+            self._keyring, live.uuid, found.sealed_instance_info, found.key_id
+        )
+        return opened.get('configdrive')
 
     def _driver(self, row):
         driver_class = registry.get(row.driver)

@@ -150,8 +150,8 @@ class Manager:
         return self._agents.state(self._live(call))
 
     @rpc.answers
-    def open_instance_info(self, _context, call):
-        return self._holdings.open_instance_info(self._live(call))
+    def open_configdrive(self, _context, call):
+        return self._holdings.open_configdrive(self._live(call))
 
     # -- news; nobody waits for an answer ----------------------------------------------------
 

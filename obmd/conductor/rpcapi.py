@@ -4,7 +4,7 @@ RPC API history:
 
 1.0  power_status, set_power, power_cycle, set_boot_device, event_log, open_console, open_sweep,
      token_changed, node_changed, node_deleted.
-1.1  agent_heartbeats, agent_state, open_instance_info.
+1.1  agent_heartbeats, agent_state, open_configdrive.
 
 A message asks for the version that its method came with: so during an upgrade either side may be
 the newer one, and only what an older conductor does not know is refused, with ``Unavailable``.
@@ -128,12 +128,13 @@ class ConductorAPI:
         """
         return self._call(node, 'agent_state', deadline, read=True, client=self._agents)
 
-    def open_instance_info(self, node, deadline):
-        """The node's ``instance_info`` in the clear; only the owner has the key.
+    def open_configdrive(self, node, deadline):
+        """The ``configdrive`` of the node's ``instance_info`` in the clear; only the owner has the
+        key, and nothing else that is secret leaves it.
 
-        :returns: dict, empty if there is none.
+        :returns: what was said, a str or a dict; None if there is none.
         """
-        return self._call(node, 'open_instance_info', deadline, read=True, client=self._agents)
+        return self._call(node, 'open_configdrive', deadline, read=True, client=self._agents)
 
     def open_sweep(self, incarnation, nodes, deadline):
         """Read the power of ``nodes``, all of one conductor.

@@ -29,6 +29,8 @@ class Agent:
     :ivar token_hash: str, SHA-256 of the agent's token in hex, or None: none was issued.
     :ivar verify_ca: str, PEM of the authority of the agent's own certificate, or None.
     :ivar heartbeat_at: when it last reported in, as far as it was written, or None.
+    :ivar generation: int, raised whenever something else is expected or the agent is forgotten:
+        who looked before that gets no token after it.
     """
 
     expect_until: float | None = None
@@ -40,6 +42,7 @@ class Agent:
     status: str | None = None
     status_message: str | None = None
     heartbeat_at: float | None = None
+    generation: int = dataclasses.field(default=0, compare=False)
 
     def is_expected(self, now):
         """:param now: wall time.  :returns: bool."""
@@ -48,7 +51,7 @@ class Agent:
 
 _FIELDS = [field.name for field in dataclasses.fields(Agent)]
 #: what is forgotten with an agent
-_FORGOTTEN = {name: None for name in _FIELDS if name != 'expect_until'}
+_FORGOTTEN = {name: None for name in _FIELDS if name not in ('expect_until', 'generation')}
 _ROW = sa.select(*(_TABLE.c[name] for name in _FIELDS)).where(
     _TABLE.c.node_uuid == sa.bindparam('uuid')
 )
@@ -56,7 +59,7 @@ _ROW = sa.select(*(_TABLE.c[name] for name in _FIELDS)).where(
 # thousands of bytes is not.
 _WITH_AGENT = (
     nodes.select()
-    .add_columns(_TABLE.c.expect_until, _TABLE.c.token_hash)
+    .add_columns(_TABLE.c.expect_until, _TABLE.c.token_hash, _TABLE.c.generation)
     .outerjoin_from(_NODES, _TABLE, _TABLE.c.node_uuid == _NODES.c.uuid)
 )
 _OF_UUID = _WITH_AGENT.where(_NODES.c.uuid == sa.bindparam('uuid'))
@@ -117,7 +120,8 @@ def find(macs):
 
     :param macs: at most 128, in lower case with colons.
     :returns: list of (:class:`obmd.db.nodes.Node`, :class:`Agent`), at most 2: with two, no node
-        is meant.  Of the agents only ``expect_until`` and ``token_hash`` are read.
+        is meant.  Of the agents only ``expect_until``, ``token_hash`` and ``generation`` are
+        read.
     """
     return _with_agents(_OF_MACS, macs=list(macs))
 
@@ -144,7 +148,11 @@ def _with_agents(statement, **values):
     with engine.reader() as session:
         found = session.execute(statement, values).fetchmany(2)
     return [
-        (nodes.Node(*row[:-2]), Agent(expect_until=row[-2], token_hash=row[-1])) for row in found
+        (
+            nodes.Node(*row[:-3]),
+            Agent(expect_until=row[-3], token_hash=row[-2], generation=row[-1] or 0),
+        )
+        for row in found
     ]
 
 
@@ -166,8 +174,12 @@ def expect(uuid, until, clock=time.time):
 
 
 def _put(session, uuid, values):
-    if not session.execute(_update(uuid).values(values)).rowcount:
-        session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **values))
+    if not session.execute(_next(uuid, values)).rowcount:
+        session.execute(sa.insert(_TABLE).values(node_uuid=uuid, generation=1, **values))
+
+
+def _next(uuid, values):
+    return _update(uuid).values(generation=_TABLE.c.generation + 1, **values)
 
 
 def _update(uuid):
@@ -175,31 +187,38 @@ def _update(uuid):
 
 
 @engine.retried_if_undone
-def issue_token(uuid, token_hash, clock=time.time):
+def issue_token(uuid, token_hash, generation, clock=time.time):
     """Give the node's agent a token, where it has none yet.
 
-    :returns: bool, whether it is the agent's token now; False: it has another, or there is no
-        such node.
+    :param generation: of the :class:`Agent` that was read to decide on it.
+    :returns: bool, whether it is the agent's token now; False: it has another, its generation has
+        gone, or there is no such node.
     """
     values = {'token_hash': token_hash, 'token_issued_at': clock()}
     with engine.writer() as session:
         if not nodes.hold(session, uuid, clock):
             return False
         if session.execute(_ROW, {'uuid': uuid}).one_or_none() is None:
-            session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **values))
-            return True
-        free = _update(uuid).where(_TABLE.c.token_hash.is_(None)).values(values)
-        return bool(session.execute(free).rowcount)
+            if generation == 0:
+                session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **values))
+            return generation == 0
+        free = _TABLE.c.token_hash.is_(None), _TABLE.c.generation == generation
+        return bool(session.execute(_update(uuid).where(*free).values(values)).rowcount)
 
 
 @engine.retried
-def forget(uuid):
+def forget(uuid, clock=time.time):
     """Forget the agent, its token too; whether one is expected stays.
 
-    :returns: bool, whether there was a row.
+    :returns: bool, known node.
     """
     with engine.writer() as session:
-        return bool(session.execute(_update(uuid).values(_FORGOTTEN)).rowcount)
+        if session.execute(_next(uuid, _FORGOTTEN)).rowcount:
+            return True
+        if not nodes.hold(session, uuid, clock):
+            return False
+        _put(session, uuid, _FORGOTTEN)  # who looks just now must see that something has changed
+        return True
 
 
 def record(beats, owner=None):

@@ -124,6 +124,7 @@ class Agent(Base):
     expect_until = sa.Column(sa.Double)
     token_hash = sa.Column(sa.String(64))
     token_issued_at = sa.Column(sa.Double)
+    generation = sa.Column(sa.Integer, nullable=False, default=0)
     url = sa.Column(_LONG)
     version = sa.Column(_LONG)
     verify_ca = sa.Column(_LONG)

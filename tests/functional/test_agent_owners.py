@@ -106,7 +106,7 @@ def ready(split):
     split.wait_until_settled()
     for _, node in nodes.page(0, 100):
         agents.forget(node.uuid)
-        assert agents.issue_token(node.uuid, Issued.token_hash)
+        assert agents.issue_token(node.uuid, Issued.token_hash, agents.get(node.uuid).generation)
 
 
 def all_nodes():
@@ -297,7 +297,7 @@ def test_a_conductor_of_an_earlier_version_does_what_it_can_and_the_rest_is_503(
         assert old.api.power_status(old.node, Deadline(5)) == 'on'
         for call in (
             lambda: old.api.agent_state(old.node, Deadline(5)),
-            lambda: old.api.open_instance_info(old.node, Deadline(5)),
+            lambda: old.api.open_configdrive(old.node, Deadline(5)),
             lambda: old.api.agent_heartbeat(
                 old.node, {'token_hash': Issued.token_hash, 'url': 'https://x'}, Deadline(5)
             ),

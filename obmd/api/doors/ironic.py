@@ -81,7 +81,7 @@ def lookup(request, services):
     first_time = not issued and minor >= versions.TOKEN
     # before the token is given away: a conductor that is not there must not cost it
     drive = _configdrive(services, node, description, first_time)
-    token = _issue(request, services, node) if first_time else None
+    token = _issue(request, services, node, agent) if first_time else None
     # what may be shown of it: it was masked once, when it was said, for that takes long
     instance_info = dict(description.instance_info)
     if drive is not None and (token is not None or CONF.agent.lookup_configdrive == 'always'):
@@ -109,13 +109,26 @@ def _configdrive(services, node, description, first_time):
         return None
     if description.instance_info.get('configdrive') != answers.MASK:
         return None
-    return _call(services.conductor_api.open_instance_info, node).get('configdrive')
+    return _call(services.conductor_api.open_configdrive, node)
 
 
-def _issue(request, services, node):
-    """:returns: str, the token; None: another lookup in this moment got it."""
+def _issue(request, services, node, agent):
+    """:returns: str, the token; None: another lookup in this moment got it.
+
+    :raises NodeBusy: nobody got it: what is expected of the node has changed meanwhile.
+    """
     token = random.token_urlsafe(TOKEN_BYTES)
-    if not agents.issue_token(node.uuid, secrets.token_hash(token), services.clock):
+    token_hash = secrets.token_hash(token)
+    try:
+        issued = agents.issue_token(node.uuid, token_hash, agent.generation, services.clock)
+    except errors.Unavailable:
+        # The answer may have been lost after the commit: then nobody else gets a token any more.
+        issued = agents.get(node.uuid).token_hash == token_hash
+        if not issued:
+            raise
+    if not issued:
+        if agents.get(node.uuid).token_hash is None:
+            raise errors.NodeBusy(f'Node {node.uuid} begins anew; ask again')
         return None
     LOG.info('%s got the agent token of node %s', request.environ.get('REMOTE_ADDR'), node.uuid)
     return token

@@ -141,7 +141,7 @@ def test_nothing_stays_of_a_node_that_is_deleted_meanwhile(database):
         works = [
             functools.partial(descriptions.change, one, MACS, extra={'a': 1}),
             functools.partial(agents.expect, one, 4e9),
-            functools.partial(agents.issue_token, one, 'a' * 64),
+            functools.partial(agents.issue_token, one, 'a' * 64, 0),
             functools.partial(agents.record, [(one, 'a' * 64, {'status': 'ok'})]),
             functools.partial(nodes.delete, 'n1'),
         ]
@@ -158,7 +158,10 @@ def test_of_many_lookups_at_once_one_gets_the_token(database):
         if turn % 2:
             agents.expect(node.uuid, 4e9)
         hashes = [f'{number}' * 64 for number in range(6)]
-        given = at_once(*(functools.partial(agents.issue_token, node.uuid, h) for h in hashes))
+        seen = agents.get(node.uuid).generation
+        given = at_once(
+            *(functools.partial(agents.issue_token, node.uuid, h, seen) for h in hashes)
+        )
         assert sorted(given) == [False] * 5 + [True]
         assert agents.get(node.uuid).token_hash == hashes[given.index(True)]
 
@@ -167,7 +170,7 @@ def test_an_agent_that_is_forgotten_while_it_reports_leaves_nothing(database):
     uuids = [make(f'n{number}').uuid for number in range(8)]
     for _ in range(10):
         for one in uuids:
-            agents.issue_token(one, 'a' * 64)
+            agents.issue_token(one, 'a' * 64, agents.get(one).generation)
         beats = [(one, 'a' * 64, {'status': 'ok', 'heartbeat_at': 1.0}) for one in uuids]
         results = at_once(
             functools.partial(agents.record, beats),

@@ -64,8 +64,8 @@ def clock(api):
     api.conductor.agent_heartbeat = lambda node, beat, deadline: api.conductor._call(
         'agent_heartbeat', node, beat
     )
-    api.conductor.open_instance_info = lambda node, deadline: api.conductor._call(
-        'open_instance_info', node
+    api.conductor.open_configdrive = lambda node, deadline: api.conductor._call(
+        'open_configdrive', node
     )
 
 
@@ -95,7 +95,7 @@ def say(api, node, instance_info):
 @pytest.fixture
 def reporting(machine):
     """A node whose agent has its token."""
-    agents.issue_token(machine.uuid, secrets.token_hash(TOKEN))
+    agents.issue_token(machine.uuid, secrets.token_hash(TOKEN), agents.get(machine.uuid).generation)
     return machine
 
 
@@ -547,13 +547,64 @@ class TestAgentToken:
     def test_of_two_lookups_at_once_one_gets_it(self, lookup, machine, monkeypatch):
         issue = agents.issue_token
 
-        def late(node_uuid, token_hash, clock):
-            issue(node_uuid, 'f' * 64, clock)
-            return issue(node_uuid, token_hash, clock)
+        def late(node_uuid, token_hash, *args):
+            issue(node_uuid, 'f' * 64, *args)
+            return issue(node_uuid, token_hash, *args)
 
         monkeypatch.setattr(agents, 'issue_token', late)
         assert lookup().json['config']['agent_token'] == '******'
         assert agents.get(machine.uuid).token_hash == 'f' * 64
+
+    @pytest.mark.parametrize(
+        'change', [agents.forget, lambda uuid: agents.expect(uuid, NOW + 60)], ids=['reset', 'anew']
+    )
+    def test_a_lookup_from_before_a_change_gets_none_and_asks_again(
+        self, lookup, machine, monkeypatch, change
+    ):
+        issue = agents.issue_token
+
+        def late(node_uuid, *args):
+            change(node_uuid)
+            return issue(node_uuid, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(agents, 'issue_token', late)
+            assert 'ask again' in fault(lookup(), 409)
+        assert len(lookup().json['config']['agent_token']) == 43
+
+    def test_a_lookup_from_before_the_end_of_the_expectation_leaves_no_token(
+        self, lookup, machine, monkeypatch
+    ):
+        issue = agents.issue_token
+
+        def late(node_uuid, *args):
+            agents.expect(node_uuid, None)
+            return issue(node_uuid, *args)
+
+        monkeypatch.setattr(agents, 'issue_token', late)
+        fault(lookup(), 409)
+        assert agents.get(machine.uuid).token_hash is None
+        fault(lookup(), 404)
+
+    def test_a_token_whose_commit_lost_its_answer_is_told(self, lookup, machine, monkeypatch):
+        issue = agents.issue_token
+
+        def lost(*args):
+            issue(*args)
+            raise errors.Unavailable('the connection was lost')
+
+        monkeypatch.setattr(agents, 'issue_token', lost)
+        token = lookup().json['config']['agent_token']
+        assert agents.get(machine.uuid).token_hash == secrets.token_hash(token)
+
+    def test_a_token_that_was_not_written_is_503(self, lookup, machine, monkeypatch):
+        def lost(*args):
+            raise errors.Unavailable('the connection was lost')
+
+        with monkeypatch.context() as patch:
+            patch.setattr(agents, 'issue_token', lost)
+            fault(lookup(), 503)
+        assert len(lookup().json['config']['agent_token']) == 43
 
     def test_a_node_that_expects_an_agent_anew_gives_a_new_one(self, lookup, machine):
         first = lookup().json['config']['agent_token']
@@ -566,7 +617,7 @@ class TestConfigdrive:
     @pytest.fixture(autouse=True)
     def sealed(self, api, machine):
         say(api, machine, {'configdrive': 'DRIVE', 'image': 'x'})
-        api.conductor.answers['open_instance_info'] = {'configdrive': 'DRIVE', 'image': 'x'}
+        api.conductor.answers['open_configdrive'] = 'DRIVE'
 
     def test_it_comes_with_the_token_and_then_no_more(self, lookup):
         assert lookup().json['node']['instance_info'] == {'configdrive': 'DRIVE', 'image': 'x'}
@@ -584,7 +635,12 @@ class TestConfigdrive:
         assert api.conductor.calls == []
 
     def test_who_loses_the_token_to_another_gets_none(self, lookup, monkeypatch):
-        monkeypatch.setattr(agents, 'issue_token', lambda *args: False)
+        issue = agents.issue_token
+
+        def late(node_uuid, token_hash, *args):
+            return issue(node_uuid, 'f' * 64, *args) and False
+
+        monkeypatch.setattr(agents, 'issue_token', late)
         found = lookup().json
         assert found['config']['agent_token'] == '******'
         assert found['node']['instance_info']['configdrive'] == '******'
@@ -593,7 +649,7 @@ class TestConfigdrive:
         assert lookup(text='1.61').json['node']['instance_info']['configdrive'] == '******'
 
     def test_a_conductor_that_is_away_does_not_cost_the_token(self, api, lookup, machine):
-        api.conductor.answers['open_instance_info'] = errors.Unavailable('gone', retry_after=4)
+        api.conductor.answers['open_configdrive'] = errors.Unavailable('gone', retry_after=4)
         response = lookup()
         fault(response, 503)
         assert response.headers['Retry-After'] == '4'
@@ -601,7 +657,7 @@ class TestConfigdrive:
 
     def test_other_secrets_stay_hidden_in_that_answer(self, api, lookup, machine):
         say(api, machine, {'configdrive': 'D', 'admin_pass': 'hunter2'})
-        api.conductor.answers['open_instance_info'] = {'configdrive': 'D', 'admin_pass': 'hunter2'}
+        api.conductor.answers['open_configdrive'] = 'D'
         assert 'hunter2' not in lookup().text
 
     def test_a_node_without_one_asks_no_conductor(self, api, lookup, machine):
@@ -742,7 +798,7 @@ class TestHeartbeat:
     @pytest.mark.parametrize('label', ['a b', 'nodé', '节点', 'a%b', '..', 'a?b', '{id}'])
     def test_a_percent_encoded_name_is_that_node(self, api, heartbeat, label):
         made = make(label)
-        agents.issue_token(made.uuid, secrets.token_hash(TOKEN))
+        agents.issue_token(made.uuid, secrets.token_hash(TOKEN), agents.get(made.uuid).generation)
         assert heartbeat(urllib.parse.quote(label, safe='')).status_int == 202
 
     def test_a_deleted_node_is_404(self, heartbeat, reporting):
@@ -790,7 +846,7 @@ class TestHeartbeat:
         ident = str(uuid.uuid4())
         make(ident)
         nodes.create('n2', 'mock', '', 'sealed', 'key', '', ident)
-        agents.issue_token(ident, secrets.token_hash(TOKEN))
+        agents.issue_token(ident, secrets.token_hash(TOKEN), agents.get(ident).generation)
         assert heartbeat(ident).status_int == 202
         assert api.conductor.calls[0][1] == 'n2'
 

@@ -111,7 +111,7 @@ class TestShow:
 
     def test_no_credential_no_token_no_address_of_the_bmc(self, api, admin, uuid):
         nodes.set_token('n1', 'thehash', 'theid')
-        agents.issue_token(uuid, 'agenthash')
+        agents.issue_token(uuid, 'agenthash', agents.get(uuid).generation)
         text = api.app.get(PATH, headers=admin).text
         for word in ('thehash', 'theid', 'agenthash', '10.0.0.1', 'sealed', 'key_id'):
             assert word not in text
@@ -350,7 +350,7 @@ class TestExpectAgent:
         assert (shown['expect_agent'], shown['expect_agent_until']) == (False, None)
 
     def test_each_time_begins_anew(self, patch, uuid):
-        agents.issue_token(uuid, 'a' * 64)
+        agents.issue_token(uuid, 'a' * 64, agents.get(uuid).generation)
         agents.record([(uuid, 'a' * 64, {'url': 'https://10.0.0.1'})])
         assert patch(expect_agent=True)['agent'] == NOTHING
         found = agents.get(uuid)
@@ -387,7 +387,7 @@ class TestExpectAgent:
 class TestAgent:
     @pytest.fixture
     def reported(self, uuid):
-        agents.issue_token(uuid, 'a' * 64)
+        agents.issue_token(uuid, 'a' * 64, agents.get(uuid).generation)
         said = {'url': 'https://10.0.0.1:9999', 'status': 'start', 'heartbeat_at': 1000.5}
         agents.record([(uuid, 'a' * 64, said)])
 

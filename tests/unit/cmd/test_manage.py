@@ -158,7 +158,7 @@ def test_what_is_known_of_an_agent_is_shown_by_name_and_uuid(fleet):
     uuid = nodes.get('n1').uuid
     descriptions.change(uuid, ['52:54:00:00:00:02', '52:54:00:00:00:01'])
     agents.expect(uuid, 4e9)
-    agents.issue_token(uuid, 'a' * 64, lambda: 1000.0)
+    agents.issue_token(uuid, 'a' * 64, agents.get(uuid).generation, lambda: 1000.0)
     said = {'url': 'https://10.0.0.9:9999', 'status_message': 'x\x1b[2J', 'heartbeat_at': 1002.5}
     agents.record([(uuid, 'a' * 64, said)])
     for ident in ('n1', uuid):

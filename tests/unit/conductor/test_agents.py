@@ -109,7 +109,7 @@ def written(monkeypatch):
 
 
 def with_token(node, token=TOKEN):
-    assert rows.issue_token(node.uuid, token)
+    assert rows.issue_token(node.uuid, token, rows.get(node.uuid).generation)
     return node
 
 
@@ -283,7 +283,7 @@ def test_another_url_is_taken_when_the_agent_is_not_alive_any_more(rig, node):
 def test_a_new_agent_may_have_another_url(rig, node):
     rig.take(beat(node))
     rows.expect(node.uuid, WALL)
-    rows.issue_token(node.uuid, OTHER)
+    rows.issue_token(node.uuid, OTHER, rows.get(node.uuid).generation)
     assert rig.take(beat(node, token_hash=OTHER, url='https://10.0.0.2')) == [None]
     assert refusals(rig.take(beat(node))) == NOT_ITS_OWN
     assert rows.get(node.uuid).url == 'https://10.0.0.2'

@@ -595,7 +595,7 @@ AGENT_TOKEN = 'a' * 64
 @pytest.fixture
 def agent(row):
     """A node whose agent has its token."""
-    assert agent_rows.issue_token(row.uuid, AGENT_TOKEN)
+    assert agent_rows.issue_token(row.uuid, AGENT_TOKEN, agent_rows.get(row.uuid).generation)
     return nodes.get_by_uuid(row.uuid)
 
 
@@ -642,19 +642,19 @@ def test_a_heartbeat_for_an_earlier_start_is_not_taken(rig, agent):
         )
 
 
-def test_instance_info_is_opened_for_the_api(rig, keyring, agent):
-    assert rig.api.open_instance_info(agent, Deadline(30)) == {}
-    secret = {'configdrive': 'very secret', 'n': [1]}
+def test_the_configdrive_alone_is_opened_for_the_api(rig, keyring, agent):
+    assert rig.api.open_configdrive(agent, Deadline(30)) is None
+    secret = {'configdrive': 'very secret', 'admin_pass': 'hunter2'}
     sealed, key_id = secrets.seal_json(keyring.public, agent.uuid, secret)
     descriptions.change(agent.uuid, sealed_instance_info=sealed, key_id=key_id)
-    assert rig.api.open_instance_info(agent, Deadline(30)) == secret
+    assert rig.api.open_configdrive(agent, Deadline(30)) == 'very secret'
 
 
 def test_instance_info_of_another_node_is_not_opened(rig, keyring, agent):
     sealed, key_id = secrets.seal_json(keyring.public, 'another', {'configdrive': 'secret'})
     descriptions.change(agent.uuid, sealed_instance_info=sealed, key_id=key_id)
     with pytest.raises(errors.SealMismatch):
-        rig.api.open_instance_info(agent, Deadline(30))
+        rig.api.open_configdrive(agent, Deadline(30))
 
 
 def test_an_api_of_version_1_0_is_answered_and_the_news_of_1_1_need_it(rig, row):

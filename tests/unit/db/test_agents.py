@@ -33,7 +33,7 @@ def make(name='n1'):
 
 def issued(name='n1', token=TOKEN):
     node = make(name)
-    assert agents.issue_token(node.uuid, token, lambda: 2.5)
+    assert agents.issue_token(node.uuid, token, agents.get(node.uuid).generation, lambda: 2.5)
     return node.uuid
 
 
@@ -56,7 +56,7 @@ def test_to_expect_an_agent_begins_anew():
     agents.record([(uuid, TOKEN, SAID)])
     assert agents.expect(uuid, 100.0)
     assert agents.get(uuid) == agents.Agent(expect_until=100.0)
-    assert agents.issue_token(uuid, OTHER)
+    assert agents.issue_token(uuid, OTHER, agents.get(uuid).generation)
 
 
 def test_to_expect_none_leaves_the_agent_that_is_there():
@@ -67,15 +67,47 @@ def test_to_expect_none_leaves_the_agent_that_is_there():
 
 def test_a_token_is_issued_once():
     uuid = issued()
-    assert not agents.issue_token(uuid, OTHER)
-    assert not agents.issue_token(uuid, TOKEN)
+    assert not agents.issue_token(uuid, OTHER, agents.get(uuid).generation)
+    assert not agents.issue_token(uuid, TOKEN, agents.get(uuid).generation)
     assert agents.get(uuid).token_hash == TOKEN
+
+
+@pytest.mark.parametrize('had_row', [True, False])
+@pytest.mark.parametrize(
+    'change',
+    [
+        agents.forget,
+        lambda uuid: agents.expect(uuid, None),
+        lambda uuid: agents.expect(uuid, 100.0),
+        lambda uuid: [agents.expect(uuid, 100.0), agents.expect(uuid, None)],
+    ],
+)
+def test_who_looked_before_a_change_gets_no_token_after_it(change, had_row):
+    node = make()
+    if had_row:
+        agents.expect(node.uuid, 50.0)
+    [(_, seen)] = agents.find_by_uuid(node.uuid)
+    change(node.uuid)
+    assert not agents.issue_token(node.uuid, TOKEN, seen.generation)
+    assert agents.get(node.uuid).token_hash is None
+    descriptions.change(node.uuid, MACS[:1])
+    for find, by in ((agents.find_by_ident, 'n1'), (agents.find, MACS[:1])):
+        [(_, seen)] = find(by)
+        assert seen.generation == agents.get(node.uuid).generation > 0
+    assert agents.issue_token(node.uuid, TOKEN, seen.generation)
+
+
+def test_a_node_without_a_row_gives_a_token_to_who_saw_none():
+    node = make()
+    [(_, seen)] = agents.find_by_uuid(node.uuid)
+    assert not agents.issue_token(node.uuid, TOKEN, 1)
+    assert agents.issue_token(node.uuid, TOKEN, seen.generation)
 
 
 def test_a_forgotten_agent_leaves_what_is_expected():
     node = make()
     agents.expect(node.uuid, 100.0)
-    agents.issue_token(node.uuid, TOKEN)
+    agents.issue_token(node.uuid, TOKEN, agents.get(node.uuid).generation)
     agents.record([(node.uuid, TOKEN, SAID)])
     assert agents.forget(node.uuid)
     assert agents.get(node.uuid) == agents.Agent(expect_until=100.0)
@@ -86,7 +118,7 @@ def test_a_node_that_is_gone_takes_nothing():
     gone = issued()
     nodes.delete('n1')
     assert not agents.expect(gone, 100.0)
-    assert not agents.issue_token(gone, TOKEN)
+    assert not agents.issue_token(gone, TOKEN, agents.get(gone).generation)
     assert not agents.forget(gone)
     assert agents.record([(gone, TOKEN, SAID)]) == set()
     assert agents.get(gone) == agents.Agent()

@@ -43,6 +43,7 @@ def upgrade():
         sa.Column('expect_until', sa.Double),
         sa.Column('token_hash', sa.String(64)),
         sa.Column('token_issued_at', sa.Double),
+        sa.Column('generation', sa.Integer, nullable=False),
         sa.Column('url', _LONG),
         sa.Column('version', _LONG),
         sa.Column('verify_ca', _LONG),
