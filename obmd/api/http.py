@@ -96,9 +96,10 @@ class Request(webob.Request):
             found.setdefault(name, value)
         return found
 
-    def query_pairs(self):
+    def query_pairs(self, most=MAX_PARAMETERS):
         """:returns: list of (name, value), all parameters as they come.
 
+        :param most: parameters.
         :raises InvalidInput: too many parameters.
         """
         # what is not UTF-8 becomes U+FFFD, which nothing that is looked for contains
@@ -107,7 +108,7 @@ class Request(webob.Request):
                 self.environ.get('QUERY_STRING', ''),
                 keep_blank_values=True,
                 errors='replace',
-                max_num_fields=MAX_PARAMETERS,
+                max_num_fields=most,
             )
         except ValueError:
             raise errors.InvalidInput('the query has too many parameters') from None

@@ -19,6 +19,8 @@ from obmd.conf import CONF
 
 #: callers that are counted at once, by each of the limits
 MOST = 20000
+#: bytes of a query or a body that take about as long as a request without
+SIZE = 4096
 
 
 class Windows(storage.Storage):
@@ -42,16 +44,15 @@ class Windows(storage.Storage):
         now = self._clock()
         with self._lock:
             self._drop(now)
+            if key not in self._counts and len(self._counts) >= self._most:
+                self._counts.popitem(last=False)
             count = self._counts.setdefault(key, [now + expiry, 0])
             count[1] += amount
             return count[1]
 
     def _drop(self, now):
         counts = self._counts
-        while counts:
-            end, _ = next(iter(counts.values()))
-            if now < end and len(counts) < self._most:
-                return
+        while counts and next(iter(counts.values()))[0] <= now:
             counts.popitem(last=False)
 
     def get(self, key):
@@ -89,26 +90,41 @@ class Rates:
 
     def take(self, request):
         """Count a request of an address.  :raises TooManyRequests:"""
+        self._take(request, 1)
+
+    def take_size(self, request, size):
+        """Count what a request, that was taken, costs beyond one: before it is read.
+
+        :param size: bytes.  No size alone is above the limit.
+        :raises TooManyRequests:
+        """
+        cost = min(size // SIZE, CONF.agent.rate_per_address - 1)
+        if cost > 0:
+            self._take(request, cost)
+
+    def _take(self, request, cost):
         most = CONF.agent.rate_per_address
         if most:
             item = limits.RateLimitItemPerSecond(most)
-            _count(self._addresses, item, 'from this address', _network(request))
+            _count(self._addresses, item, 'from this address', _network(request), cost=cost)
 
-    def take_node(self, request, node):
+    def take_node(self, request, *nodes):
         """Count a request for a node.  Each address is counted by itself: else anybody could
         keep a node's own agent from being heard.
 
-        :param node: str, what the caller names it by; at most 255 characters.
+        :param nodes: of str, all that the caller names it by; each at most 255 characters.
         :raises TooManyRequests:
         """
         most = CONF.agent.rate_per_node
         if most:
             item = limits.RateLimitItemPerMinute(most)
-            _count(self._nodes, item, 'for this node', _network(request), node)
+            network = _network(request)
+            for node in nodes:
+                _count(self._nodes, item, 'for this node', network, node)
 
 
-def _count(limiter, item, what, *identifiers):
-    if not limiter.hit(item, *identifiers):
+def _count(limiter, item, what, *identifiers, cost=1):
+    if not limiter.hit(item, *identifiers, cost=cost):
         seconds = limiter.get_window_stats(item, *identifiers).reset_time
         raise api_errors.TooManyRequests(f'Too many requests {what}', retry_after=seconds)
 

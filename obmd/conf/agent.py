@@ -78,9 +78,9 @@ OPTIONS = [
         default=500,
         min=0,
         help='Lookups and heartbeats a second that one process of the API takes from one address; '
-        'the next is answered 429 with Retry-After. 0 is no limit: guesses then cost as much '
-        'as the machine has. Behind a proxy all agents are one address unless [oslo_middleware] '
-        'enable_proxy_headers_parsing is set.',
+        'the next is answered 429 with Retry-After. Each 4 KiB of a query or body count as one '
+        'more. 0 is no limit: guesses then cost as much as the machine has. Behind a proxy all '
+        'agents are one address unless [oslo_middleware] enable_proxy_headers_parsing is set.',
     ),
     cfg.IntOpt(
         'rate_per_node',

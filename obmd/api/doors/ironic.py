@@ -69,8 +69,9 @@ def _admit(request, services, rule, target):
 def lookup(request, services):
     """``GET /v1/lookup?addresses=MAC,MAC&node_uuid=UUID``."""
     minor = _admit(request, services, policy.LOOKUP, {})
+    services.rates.take_size(request, len(request.query_string))
     asked = arguments.lookup(request)
-    services.rates.take_node(request, asked.key)
+    services.rates.take_node(request, *asked.keys)
     node, agent = _find(asked)
     if node is None or (CONF.api.restrict_lookup and not agent.is_expected(services.clock())):
         raise errors.NotFound(envelope.NOT_FOUND)
@@ -141,11 +142,14 @@ def heartbeat(request, services):
     """``POST /v1/heartbeat/{id}``: 202 without a body once the node's conductor has taken it."""
     name = request.environ['obmd.label']
     minor = _admit(request, services, policy.HEARTBEAT, {'node_ident': name})
-    given = arguments.heartbeat(request, minor)
     ident = request.label
     if ident is None or '/' in ident:
         raise _no_node(name)
-    services.rates.take_node(request, ident)
+    # a uuid is found in either case
+    services.rates.take_node(request, ident.lower() if arguments.UUID.fullmatch(ident) else ident)
+    body = request.read_body()
+    services.rates.take_size(request, len(request.query_string) + len(body))
+    given = arguments.heartbeat(request, body, minor)
     node, agent = next(iter(agents.find_by_ident(ident)), NOBODY)
     token = given.get('agent_token')
     right = secrets.matches(token or '', agent.token_hash)

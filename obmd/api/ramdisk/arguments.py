@@ -14,6 +14,10 @@ LOG = logging.getLogger(__name__)
 
 #: addresses of one lookup that are looked for; the rest is dropped
 MOST_ADDRESSES = 128
+#: those that are looked at, for that
+MOST_JUDGED = 1024
+#: parameters of one lookup: each address may be one
+MOST_PARAMETERS = 256
 #: characters of what an answer repeats
 REPEATED = 64
 
@@ -50,19 +54,19 @@ class Lookup:
     addresses: tuple
 
     @property
-    def key(self):
-        """str, what limits count it by."""
-        return self.node_uuid or self.addresses[0]
+    def keys(self):
+        """tuple of str, what limits count it by: all that is looked for."""
+        return (self.node_uuid,) if self.node_uuid else self.addresses
 
 
 def lookup(request):
     """:returns: :class:`Lookup`.  :raises InvalidInput:"""
     uuids, texts = [], []
-    for name, value in request.query_pairs():
+    for name, value in request.query_pairs(MOST_PARAMETERS):
         if name == 'node_uuid':
             uuids.append(value)
         elif name == 'addresses':
-            texts += value.split(',')
+            texts += filter(None, value.split(','))
         else:
             raise _unexpected(name)
     if len(uuids) > 1:
@@ -79,9 +83,10 @@ def lookup(request):
 
 
 def _addresses(texts):
-    macs = [text.strip().lower() for text in texts]
-    good = list(dict.fromkeys(mac for mac in macs if _MAC.fullmatch(mac)))
-    dropped = sum(not _MAC.fullmatch(mac) for mac in macs) + len(good[MOST_ADDRESSES:])
+    macs = [text.strip().lower() for text in texts[:MOST_JUDGED]]
+    found = [mac for mac in macs if _MAC.fullmatch(mac)]
+    good = list(dict.fromkeys(found))
+    dropped = len(texts) - len(found) + len(good[MOST_ADDRESSES:])
     if dropped:
         LOG.info(
             'A lookup names %d addresses that are not looked for: no MAC address with colons, or '
@@ -95,16 +100,17 @@ def _addresses(texts):
 # -- heartbeat --------------------------------------------------------------------------------
 
 
-def heartbeat(request, minor):
+def heartbeat(request, body, minor):
     """The fields of a heartbeat; what they say is judged by :func:`beat`, once it is known that
     the agent says it.
 
+    :param body: bytes of the request.
     :param minor: the version of the request.
     :returns: dict of str to str; ``callback_url`` is there.
-    :raises InvalidInput:  :raises TooLarge:
+    :raises InvalidInput:
     """
     given = _unique(request.query_pairs())
-    for name, value in _body(request).items():
+    for name, value in _said(body).items():
         if name in given:
             raise _twice(name)
         given[name] = value
@@ -123,8 +129,7 @@ def heartbeat(request, minor):
     return given
 
 
-def _body(request):
-    body = request.read_body()
+def _said(body):
     if not body.strip():
         return {}
     try:

@@ -456,8 +456,25 @@ class TestLookup:
         assert fault(lookup({'addresses': ','.join(macs)}), 404) == NOT_FOUND
         assert asked == [128]
 
+    def test_128_addresses_may_be_as_many_parameters(self, lookup, machine):
+        macs = [f'52:54:00:01:00:{number:02x}' for number in range(127)]
+        query = urllib.parse.urlencode({'addresses': [*macs, MAC]}, doseq=True)
+        assert lookup(query).json['node']['uuid'] == machine.uuid
+
     def test_too_many_parameters_are_400(self, lookup):
-        fault(lookup('&'.join([f'addresses={MAC}'] * 65)), 400)
+        fault(lookup('&'.join([f'addresses={MAC}'] * 257)), 400)
+
+    @pytest.mark.parametrize(
+        ('junk', 'status'), [(',' * 50_000, 200), ('x,' * 1023, 200), ('x,' * 1024, 404)]
+    )
+    def test_of_all_that_is_no_address_1024_are_looked_at(self, lookup, machine, junk, status):
+        found = lookup({'addresses': f'{UNKNOWN_MAC},{junk[2:]}{MAC}'})
+        assert found.status_int == status
+
+    def test_of_addresses_that_are_empty_none_is_looked_at(self, lookup, caplog):
+        with caplog.at_level('INFO', 'obmd.api.ramdisk'):
+            assert fault(lookup({'addresses': ',' * 50_000}), 400) == NEITHER
+        assert caplog.text == ''
 
     def test_a_node_uuid_wins_over_addresses(self, lookup, machine):
         other = make('n2', [OTHER_MAC])
@@ -974,6 +991,63 @@ class TestRates:
         fault(lookup(), 429)
         assert lookup(f'node_uuid={machine.uuid}').status_int == 200
         fault(lookup(f'addresses={UNKNOWN_MAC}'), 404)
+
+    def test_each_address_of_a_lookup_is_counted(self, lookup, machine, conf, now, reads):
+        conf('agent', rate_per_node=1)
+        assert lookup().status_int == 200
+        reads.clear()
+        for number in range(3):
+            fault(lookup(f'addresses=52:54:00:ff:00:0{number},{MAC}'), 429)
+        assert reads == []
+
+    def test_a_uuid_is_counted_as_one_in_either_case(self, heartbeat, reporting, conf, now):
+        conf('agent', rate_per_node=1)
+        assert heartbeat(reporting.uuid).status_int == 202
+        fault(heartbeat(reporting.uuid.upper()), 429)
+
+    def test_names_in_another_case_are_other_nodes(self, heartbeat, reporting, conf, now):
+        conf('agent', rate_per_node=1)
+        assert heartbeat('n1').status_int == 202
+        fault(heartbeat('N1'), 404)
+
+    def test_what_is_large_counts_for_more(self, lookup, heartbeat, reporting, conf, now):
+        conf('agent', rate_per_address=17)
+        fault(heartbeat(reporting.uuid, body=b' ' * 65536), 400)
+        fault(lookup(), 429)
+        now[0] += 1
+        fault(lookup('addresses=' + ',' * 65536), 400)
+        fault(lookup(), 429)
+        now[0] += 1
+        fault(heartbeat(reporting.uuid, body=b'', query='foo=' + 'x' * 65536), 400)
+        fault(lookup(), 429)
+
+    def test_a_lookup_and_a_beat_as_agents_send_them_count_for_one(
+        self, lookup, heartbeat, reporting, conf, now
+    ):
+        conf('agent', rate_per_address=2)
+        macs = [f'52:54:00:01:00:{number:02x}' for number in range(127)]
+        assert lookup({'addresses': ','.join([*macs, MAC])}).status_int == 200
+        ca = PEM.replace('MIIB\n', ('x' * 64 + '\n') * 40)
+        assert heartbeat(reporting.uuid, agent_verify_ca=ca).status_int == 202
+        fault(lookup(), 429)
+
+    def test_what_is_too_much_is_not_parsed(
+        self, lookup, heartbeat, reporting, conf, now, monkeypatch
+    ):
+        def parsed(*args, **kwargs):
+            raise AssertionError('it was parsed')
+
+        conf('agent', rate_per_address=20, rate_per_node=4)
+        for _ in range(4):
+            assert heartbeat('n1').status_int == 202
+        monkeypatch.setattr('obmd.api.http.parse_json', parsed)
+        monkeypatch.setattr('obmd.api.http.Request.query_pairs', parsed)
+        fault(heartbeat('n1'), 429)
+        fault(heartbeat(reporting.uuid, body=b' ' * 65536), 429)
+        now[0] += 1
+        for _ in range(5):
+            fault(lookup(headers={V: '1.1'}), 404)
+        fault(lookup('addresses=' + ',' * 65536), 429)
 
     def test_zero_is_no_limit(self, lookup, machine, conf, now):
         conf('agent', rate_per_address=0, rate_per_node=0)

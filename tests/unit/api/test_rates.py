@@ -75,10 +75,47 @@ def test_nobody_uses_up_what_a_node_has_from_elsewhere(limits):
     limits.take_node(of('192.0.2.9'), 'n1')
 
 
+@pytest.mark.parametrize(('size', 'left'), [(0, 19), (4095, 19), (4096, 18), (65536, 3)])
+def test_each_4_kib_count_as_a_request(limits, conf, size, left):
+    conf('agent', rate_per_address=20)
+    limits.take(of('192.0.2.1'))
+    limits.take_size(of('192.0.2.1'), size)
+    for _ in range(left):
+        limits.take(of('192.0.2.1'))
+    refused(limits.take, of('192.0.2.1'))
+
+
+@pytest.mark.parametrize('most', [1, 2, 3])
+def test_no_size_alone_is_above_the_limit(limits, conf, now, most):
+    conf('agent', rate_per_address=most)
+    for _ in range(2):
+        limits.take(of('192.0.2.1'))
+        limits.take_size(of('192.0.2.1'), 65536)
+        refused(limits.take, of('192.0.2.1'))
+        now[0] += 1
+
+
+def test_sizes_above_the_limit_are_refused(limits, conf):
+    conf('agent', rate_per_address=20)
+    for _ in range(3):
+        limits.take(of('192.0.2.1'))
+    limits.take_size(of('192.0.2.1'), 65536)
+    refused(limits.take_size, of('192.0.2.1'), 8192)
+
+
+def test_each_name_of_a_node_is_counted(limits):
+    limits.take_node(of('192.0.2.1'), 'a', 'b')
+    limits.take_node(of('192.0.2.1'), 'c', 'b')
+    for names in (['b'], ['d', 'b'], ['b', 'd']):
+        refused(limits.take_node, of('192.0.2.1'), *names)
+    limits.take_node(of('192.0.2.1'), 'a', 'c')
+
+
 def test_zero_is_no_limit(limits, conf):
     conf('agent', rate_per_address=0, rate_per_node=0)
     for _ in range(100):
         limits.take(of('192.0.2.1'))
+        limits.take_size(of('192.0.2.1'), 65536)
         limits.take_node(of('192.0.2.1'), 'n1')
 
 
@@ -89,6 +126,15 @@ def test_memory_is_bounded_whoever_asks(now):
         assert len(windows) <= 8
     # the newest are still counted
     assert windows.incr('999', 60) == 2
+
+
+def test_who_is_counted_already_costs_nobodys_count(now):
+    windows = rates.Windows(lambda: now[0], most=8)
+    for number in range(8):
+        windows.incr(str(number), 60)
+    for count in range(2, 20):
+        assert windows.incr('0', 60) == count
+    assert [windows.get(str(number)) for number in range(1, 8)] == [1] * 7
 
 
 def test_what_has_ended_is_dropped(now):
