@@ -321,6 +321,27 @@ class LiveNode:
         """
         self._change_agent(agents.forget, 'its agent is not forgotten')
 
+    def part_with_agent(self, driver, deadline):
+        """Before the machine is turned on: one that is off, or was told to shut down, has no agent
+        any more, however that came about.  The BMC is asked only if there may be one.
+
+        :raises Unavailable: its agent is not forgotten.
+        """
+        if self._may_have_agent():
+            ends = self.target is not None
+            within = deadline.within(driver.answer_within)
+            if ends or driver.power_status(within) == base.Power.OFF:
+                self.forget_agent()
+
+    def _may_have_agent(self):
+        if self.agent is not None:
+            return True
+        try:
+            return agents.get(self.uuid).token_hash is not None
+        except errors.Unavailable as error:
+            LOG.warning('%s: whether it has an agent is not known: %s', self.name, error.reason)
+            return False
+
     def expect_agent(self, until):
         """The next start brings an agent.
 

@@ -297,6 +297,8 @@ def set_power(live, action, deadline, caller=callers.UNKNOWN):
     live.require('power')
     deadline = deadline.within(CONF.conductor.power_timeout)
     with live.write(f'power {action}', deadline, caller) as driver:
+        if action == base.Power.ON:
+            live.part_with_agent(driver, deadline)
         _call_off(live, f'power {action} was asked for')
         _set_power(live, driver, action, deadline)
 

@@ -3,6 +3,7 @@
 import types
 
 from obmd.common import errors
+from obmd.db import agents
 from obmd.drivers import base
 
 DOWN = errors.Unavailable('the database does not answer', retry_after=2)
@@ -105,7 +106,13 @@ class AgentRows:
 
     def __init__(self):
         self.down = False
+        self.token_hash = None
         self.changes = []
+
+    def get(self, uuid):
+        if self.down:
+            raise DOWN
+        return agents.Agent(token_hash=self.token_hash)
 
     def forget(self, uuid):
         self._change('forget', uuid)

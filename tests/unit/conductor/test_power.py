@@ -151,6 +151,49 @@ def test_a_power_on_leaves_the_agent(live, agent_rows):
     assert live.agent == 'an agent'
 
 
+def test_a_power_on_of_what_is_off_forgets_the_agent_first(live, driver, agent_rows):
+    driver.power = 'off'
+    agent_rows.token_hash = 'a' * 64
+    driver.hooks['power'] = lambda: agent_rows.changes.append('bmc')
+    power.set_power(live, 'on', Deadline(30))
+    assert agent_rows.changes == [*FORGOTTEN, 'bmc']
+
+
+def test_a_power_on_of_a_node_without_an_agent_costs_the_bmc_nothing_more(live, driver, agent_rows):
+    driver.power = 'off'
+    power.set_power(live, 'on', Deadline(30))
+    assert driver.calls == [('power', 'on')]
+    assert agent_rows.changes == []
+
+
+def test_a_power_on_goes_on_where_it_is_not_known_whether_there_is_an_agent(
+    live, driver, agent_rows
+):
+    driver.power = 'off'
+    agent_rows.down = True
+    power.set_power(live, 'on', Deadline(30))
+    assert driver.power == 'on'
+
+
+def test_what_is_off_is_not_turned_on_while_its_agent_cannot_be_forgotten(live, driver, agent_rows):
+    driver.power = 'off'
+    live.agent = 'an agent'
+    agent_rows.down = True
+    with pytest.raises(errors.Unavailable, match='its agent is not forgotten'):
+        power.set_power(live, 'on', Deadline(30))
+    assert driver.power == 'off'
+
+
+def test_a_power_on_that_calls_a_soft_cycle_off_forgets_the_agent(
+    make_live, driver, held_target, agent_rows
+):
+    agent_rows.token_hash = 'a' * 64
+    live = make_live()
+    power.set_power(live, 'on', Deadline(30))
+    assert agent_rows.changes == FORGOTTEN
+    assert live.target is None
+
+
 @pytest.mark.parametrize('state', ['on', 'off'])
 def test_a_forced_cycle_forgets_the_agent(live, driver, agent_rows, state):
     driver.power = state
