@@ -2,9 +2,9 @@
 
 What an agent tells that differs from before (URL, version, certificate, status) is in its row when
 its heartbeat is answered.  Of a heartbeat that says nothing new only the time is left to write:
-those of :data:`FLUSH` seconds go to the database together.  If it does not take them for
-:data:`BEHIND` seconds, no heartbeat is accepted until it does; so the time in the row is never
-further behind than that, whatever happens to this conductor.
+those of :data:`FLUSH` seconds go to the database together, and before a node is let go.  If it
+does not take them for :data:`BEHIND` seconds, no heartbeat is accepted until it does.  In a crash
+the beats of those seconds may be lost; a row may then be one interval of its agent behind.
 
 The rows of agents may be written by the conductor that owns the node, and by nobody for an agent
 whose token was forgotten (``obmd.db.agents.record``).  What this module remembers
@@ -23,6 +23,7 @@ import time
 
 from obmd.common import errors
 from obmd.common import metrics
+from obmd.conductor import outcomes
 from obmd.conductor import windows
 from obmd.conf import CONF
 from obmd.db import agents as rows
@@ -114,22 +115,27 @@ class Agents:
         :param deadline: within which the database has to take what is new.
         :returns: list of None or ObmdError, one for each.
         """
-        answers, news = [None] * len(beats), []
-        timeout, now = CONF.agent.heartbeat_timeout, self._clock()
+        answers, live, strange = [None] * len(beats), [], []
         for place, beat in enumerate(beats):
-            try:
-                live = self._find(beat)
-                told = _told(beat)
-                if self._repeats(live.agent, beat, told, now - timeout):
+            with outcomes.answering(answers, place):
+                held = self._holdings.get(beat['node']) is not None
+                (live if held else strange).append(place)
+        for places in (live, strange):  # what must be claimed first holds no other up
+            self._take(places, beats, answers, deadline)
+        outcomes.count(answers)
+        return answers
+
+    def _take(self, places, beats, answers, deadline):
+        news, timeout, now = [], CONF.agent.heartbeat_timeout, self._clock()
+        for place in places:
+            with outcomes.answering(answers, place):
+                live, told = self._find(beats[place]), _told(beats[place])
+                if self._repeats(live.agent, beats[place], told, now - timeout):
                     self._note(live.agent)
                 else:
-                    news.append(_News(place, live, beat, told))
-            except errors.ObmdError as error:
-                answers[place] = error
+                    news.append(_News(place, live, beats[place], told))
         if news:
             self._take_news(news, answers, timeout, deadline)
-        _count(answers)
-        return answers
 
     def _find(self, beat):
         live = self._holdings.find(beat['node'])
@@ -178,6 +184,10 @@ class Agents:
                     except errors.Unavailable:
                         news += batch
                         raise
+                    except Exception:  # one of them, and nothing is written: each for itself
+                        for one in batch:
+                            with outcomes.answering(answers, one.place):
+                                self._write_news([one], answers, timeout)
         except errors.Unavailable as error:
             for one in news:
                 answers[one.place] = errors.from_wire(error.to_wire())
@@ -259,6 +269,14 @@ class Agents:
             self._note(new)
 
     # -- the times of heartbeats ------------------------------------------------------------------
+
+    def save(self, live):
+        """Write what is not in the row of a node that is let go.  :raises Unavailable:"""
+        with _held(self._flushing, BEHIND):
+            seen = self._unwritten.get(live.uuid)
+            if seen is not None:
+                with self._turn():
+                    self._write_times([seen])
 
     def _flush_due(self):
         with self._lock:
@@ -424,12 +442,3 @@ def _digest(certificate):
     if certificate is None:
         return None
     return hashlib.sha256(certificate.encode(errors='surrogatepass')).hexdigest()
-
-
-def _count(answers):
-    outcomes = {}
-    for error in answers:
-        outcome = metrics.outcome(error)
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-    for outcome, number in outcomes.items():
-        metrics.AGENT_HEARTBEATS.count(outcome, by=number)

@@ -49,13 +49,15 @@ class Handover:
     :param holdings: :class:`obmd.conductor.holdings.Holdings`.
     :param close: ``close(live, error, reason, deadline)``, gives back what is held for a node.
     :param tell: ``tell(incarnation, uuid)``, tells the next owner in the background.
+    :param save: ``save(live)``, writes what is known of its agent and is not in its row.
     """
 
-    def __init__(self, incarnation, holdings, close, tell, clock=time.monotonic):
+    def __init__(self, incarnation, holdings, close, tell, save, clock=time.monotonic):
         self._incarnation = incarnation
         self._holdings = holdings
         self._close = close
         self._tell = tell
+        self._save = save
         self._clock = clock
         self._pace = pace.Pace(clock)
 
@@ -150,6 +152,7 @@ class Handover:
         self._holdings.leave(live.uuid)
         moved = errors.NotOwner('the node moves to another conductor', live.name)
         released = False
+        self._save_agent(live)
         try:
             self._close(live, moved, 'the node moves to another conductor', Deadline(5))
             released = owners.release(live.uuid, self._incarnation, live.epoch)
@@ -162,6 +165,13 @@ class Handover:
                 # next look.
                 self._holdings.doubt(live.uuid)
         return released
+
+    def _save_agent(self, live):
+        """After the last heartbeat that is taken here."""
+        try:
+            self._save(live)
+        except errors.ObmdError as error:
+            LOG.warning('%s: its last heartbeat is not written: %s', live.name, error.reason)
 
 
 def _wait_until_taken(uuid, captured):

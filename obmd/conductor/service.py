@@ -107,7 +107,11 @@ class Conductor:
         self._heartbeat = None
         self._observer = membership.Observer(interval, ttl, self._look)
         self._handover = handover.Handover(
-            self.row.incarnation, self._holdings, manager.close, self._tell_owner
+            self.row.incarnation,
+            self._holdings,
+            manager.close,
+            self._tell_owner,
+            self._agents.save,
         )
         self._home = home.Home(CONF.state_path, self.row.host)
         self._claiming = threading.Lock()
@@ -309,6 +313,8 @@ class Conductor:
         others = connected and self._give_away(Deadline(CONF.conductor.handover_timeout))
         deadline = Deadline(CONF.conductor.stop_timeout)
         self.manager.stop(_gone(others))
+        if connected:
+            self._write_agents()
         self._quit(deadline, deactivate=True)
         if connected:
             self._give_rows_back()

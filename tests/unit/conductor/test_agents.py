@@ -1,6 +1,7 @@
 """Agents of a conductor's nodes, over real tables, with clocks that the test turns."""
 
 import logging
+import threading
 
 import pytest
 
@@ -299,6 +300,96 @@ def test_one_that_is_refused_keeps_no_other_of_its_message_back(rig, node, regis
     answers = rig.take(beat(node, token_hash=OTHER), beat(other), beat(node))
     assert refusals(answers[:1]) == NOT_ITS_OWN
     assert answers[1:] == [None, None]
+
+
+def test_a_beat_that_is_nonsense_keeps_no_other_back(rig, node, register):
+    other = with_token(register('n2'))
+    odd = [{}, None, {**beat(node), 'node': ['x']}, beat(node, verify_ca=7)]
+    answers = rig.take(odd[0], beat(node), *odd[1:], beat(other))
+    assert [answers[1], answers[-1]] == [None, None]
+    assert {error.reason for error in [answers[0], *answers[2:-1]]} == {'internal error'}
+
+
+def test_a_node_whose_claim_fails_keeps_no_other_back(rig, node, register, monkeypatch):
+    other = with_token(register('n2'))
+    find = rig.holdings.find
+
+    def fail(uuid):
+        if uuid == other.uuid:
+            raise RuntimeError('its driver')
+        return find(uuid)
+
+    monkeypatch.setattr(rig.holdings, 'find', fail)
+    answers = rig.take(beat(other), beat(node))
+    assert (answers[0].reason, answers[1]) == ('internal error', None)
+
+
+def test_what_cannot_be_written_for_one_is_written_for_the_others(rig, node, register, monkeypatch):
+    other, record = with_token(register('n2')), rows.record
+
+    def picky(beats, owner):
+        if any(uuid == other.uuid for uuid, _, _ in beats):
+            raise ValueError('a value')
+        return record(beats, owner)
+
+    monkeypatch.setattr(rows, 'record', picky)
+    answers = rig.take(beat(other), beat(node))
+    assert (answers[0].reason, answers[1]) == ('internal error', None)
+    assert rows.get(node.uuid).url == URL
+
+
+def test_beats_of_nodes_that_must_be_claimed_wait_for_the_others(rig, node, register, monkeypatch):
+    other, find = with_token(register('n2')), rig.holdings.find
+    rig.live(node)
+    written = []
+    monkeypatch.setattr(
+        rig.holdings,
+        'find',
+        lambda uuid: written.append((uuid, rows.get(node.uuid).url)) or find(uuid),
+    )
+    assert rig.take(beat(other), beat(node)) == [None, None]
+    assert written == [(node.uuid, None), (other.uuid, URL)]
+
+
+def test_what_is_not_written_of_a_node_is_written_when_it_is_let_go(rig, node):
+    rig.take(beat(node))
+    rig.pass_(10)
+    rig.take(beat(node))
+    assert rows.get(node.uuid).heartbeat_at == WALL
+    rig.holdings.leave(node.uuid)
+    rig.agents.save(rig.holdings.get(node.uuid))
+    assert rows.get(node.uuid).heartbeat_at == WALL + 10
+
+
+def test_a_node_that_is_let_go_waits_for_times_that_are_being_written(
+    rig, node, in_thread, monkeypatch
+):
+    rig.take(beat(node))
+    rig.pass_(10)
+    rig.take(beat(node))
+    inside, go, record = threading.Event(), threading.Event(), rows.record
+
+    def slow(*args):
+        inside.set()
+        assert go.wait(10)
+        return record(*args)
+
+    monkeypatch.setattr(rows, 'record', slow)
+    flush = in_thread(rig.agents.flush)
+    assert inside.wait(10)
+    seen = []
+
+    def save():
+        rig.agents.save(rig.live(node))
+        seen.append(rows.get(node.uuid).heartbeat_at)
+
+    saved = in_thread(save)
+    threading.Event().wait(0.02)
+    assert seen == []
+    go.set()
+    flush.result()
+    saved.result()
+    assert seen == [WALL + 10]
 
 
 # -- owners ---------------------------------------------------------------------------------------

@@ -39,8 +39,14 @@ class Rig:
             5, 30, list, lambda _uuid: None, clock=fakes.Clock()
         )
         self.close = manager.close
+        self.saved = []
+        self.save = self.saved.append
         self.handover = handover.Handover(
-            'a', self.holdings, lambda *args: self.close(*args), self._tell
+            'a',
+            self.holdings,
+            lambda *args: self.close(*args),
+            self._tell,
+            lambda live: self.save(live),
         )
 
     def _console(self, live):
@@ -88,6 +94,26 @@ def test_a_node_is_refused_closed_released_and_told_in_this_order(rig, live, spa
     assert nodes.get('n1').owner is None
     assert rig.told == [('b', live.uuid)]
     assert len(rig.holdings) == 0
+
+
+def test_what_is_known_of_its_agent_is_written_when_no_call_comes_any_more(rig, live):
+    def save(one):
+        with pytest.raises(errors.NotOwner):
+            rig.holdings.find(one.uuid)
+        rig.saved.append((one, nodes.get('n1').owner))
+
+    rig.save = save
+    assert rig.give()
+    assert rig.saved == [(live, 'a')]
+
+
+def test_an_agent_that_cannot_be_written_keeps_no_node_back(rig, live):
+    def save(_live):
+        raise fakes.DOWN
+
+    rig.save = save
+    assert rig.give()
+    assert nodes.get('n1').owner is None
 
 
 def test_its_row_says_that_nobody_holds_sol_before_it_is_released(rig, live, spawned):
@@ -276,7 +302,9 @@ def test_a_busy_node_that_stays_after_all_takes_writes_again(rig, live, monkeypa
 
 def test_busy_nodes_take_no_place_from_those_that_are_free(rig, register, monkeypatch, in_thread):
     monkeypatch.setattr(pace, 'FIRST', 2)
-    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    rig.handover = handover.Handover(
+        'a', rig.holdings, lambda *args: rig.close(*args), rig._tell, rig.saved.append
+    )
     lives = [rig.holdings.find(register(f'n{number}').uuid) for number in range(6)]
     inside, go = threading.Semaphore(0), threading.Event()
     writes = []
@@ -297,7 +325,9 @@ def test_busy_nodes_take_no_place_from_those_that_are_free(rig, register, monkey
 def test_no_node_is_begun_after_the_time_is_up(rig, register, monkeypatch):
     monkeypatch.setattr(pace, 'FIRST', 1)
     monkeypatch.setattr(pace, 'MOST', 1)
-    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    rig.handover = handover.Handover(
+        'a', rig.holdings, lambda *args: rig.close(*args), rig._tell, rig.saved.append
+    )
     for number in range(20):
         rig.holdings.find(register(f'n{number}').uuid)
 
@@ -314,7 +344,9 @@ def test_no_node_is_begun_after_the_time_is_up(rig, register, monkeypatch):
 def test_what_the_rings_give_back_meanwhile_stays(rig, register, monkeypatch):
     monkeypatch.setattr(pace, 'FIRST', 1)
     monkeypatch.setattr(pace, 'MOST', 1)
-    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    rig.handover = handover.Handover(
+        'a', rig.holdings, lambda *args: rig.close(*args), rig._tell, rig.saved.append
+    )
     for number in range(5):
         rig.holdings.find(register(f'n{number}').uuid)
 
@@ -331,7 +363,9 @@ def test_what_the_rings_give_back_meanwhile_stays(rig, register, monkeypatch):
 def test_many_move_at_once_but_not_all(rig, register, monkeypatch):
     monkeypatch.setattr(pace, 'FIRST', 4)
     monkeypatch.setattr(pace, 'MOST', 4)
-    rig.handover = handover.Handover('a', rig.holdings, lambda *args: rig.close(*args), rig._tell)
+    rig.handover = handover.Handover(
+        'a', rig.holdings, lambda *args: rig.close(*args), rig._tell, rig.saved.append
+    )
     for number in range(20):
         rig.holdings.find(register(f'n{number}').uuid)
     inside, most, lock = [], [], threading.Lock()
@@ -356,7 +390,7 @@ def test_the_next_node_moves_when_the_next_owner_has_this_one(rig, register, mon
     monkeypatch.setattr(handover, 'LOOK', 0.002)
     monkeypatch.setattr(pace, 'FIRST', 1)
     monkeypatch.setattr(pace, 'MOST', 1)
-    rig.handover = handover.Handover('a', rig.holdings, manager.close, rig._tell)
+    rig.handover = handover.Handover('a', rig.holdings, manager.close, rig._tell, rig.saved.append)
     for number in range(5):
         rig.holdings.find(register(f'n{number}').uuid)
     unowned, claimed = [], []

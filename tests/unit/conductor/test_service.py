@@ -461,6 +461,20 @@ def test_a_stop_gives_its_nodes_to_the_others_and_says_so_to_late_callers(
     assert nodes.get('n1').owner is None
 
 
+def test_a_stop_writes_the_heartbeats_that_were_taken_until_no_call_comes_any_more(
+    make, register, monkeypatch
+):
+    register('n1')
+    conductor = make()
+    conductor.start()
+    seen = []
+    monkeypatch.setattr(
+        conductor._agents, 'flush', lambda: seen.append(conductor.manager._stopping is not None)
+    )
+    conductor.stop()
+    assert seen == [False, True]
+
+
 def test_a_stop_whose_others_are_of_another_group_releases_what_it_has(make, register):
     register('n1')
     conductor = make()
