@@ -123,6 +123,7 @@ BRISK = dataclasses.replace(
     freeze=10.0,
     hole=10.0,
     stall=5.0,
+    queue=16384,
     config=LARGE.config | {'conductor': {'heartbeat_interval': 0.5}},
 )
 
