@@ -155,11 +155,12 @@ class Agents:
             found[name] = 1000 * used / count
 
     def written(self):
-        """:returns: int, rows that were written since the start."""
+        """:returns: int, rows of agents that were written since the start."""
         time.sleep(_TOLD)
         return int(
             self.split.query(
-                'SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables'
+                'SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables '
+                "WHERE relname = 'agents'"
             )
         )
 

@@ -76,7 +76,7 @@ def _heartbeats(there, sizes):
             (between - before) / len(first),
             '',
             1,
-            note='all that the database wrote meanwhile',
+            note='of the table agents, as the database counts',
         ),
         Row(
             'heartbeats',
@@ -102,7 +102,7 @@ def _heartbeats(there, sizes):
             (after - between) / len(steady),
             '',
             1,
-            note='all that the database wrote meanwhile',
+            note='of the table agents, as the database counts',
         ),
     ]
 
