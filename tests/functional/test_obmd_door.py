@@ -293,7 +293,6 @@ def test_the_first_token_counts_and_authorization_does_not(obmd, mock):
 @pytest.mark.parametrize(
     'path',
     [
-        '/',
         '/node',
         '/node/',
         '/node/mock/',
