@@ -23,7 +23,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope='session')
 def rabbitmq():
-    """A broker for the whole run; who stops or pauses one starts his own."""
+    """A broker for the whole run; who stops or pauses one takes ``own_rabbitmq``."""
     with services.RabbitMQ() as server:
         yield server
 
@@ -39,6 +39,20 @@ def postgresql():
 def mariadb():
     """Another database server for the whole run, for tests that leave it as it was."""
     with services.MariaDB() as server:
+        yield server
+
+
+@pytest.fixture(scope='module')
+def own_rabbitmq():
+    """A broker that the tests of a module may stop, kill and pause."""
+    with services.RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture(scope='module')
+def own_postgresql():
+    """A database server that the tests of a module may stop, kill and pause."""
+    with services.PostgreSQL() as server:
         yield server
 
 

@@ -13,7 +13,6 @@ import pytest
 from tests.functional.deployment import Split
 from tests.functional.deployment import wait_until
 from tests.functional.farm import Farm
-from tests.functional.services import RabbitMQ
 
 pytestmark = pytest.mark.needs('ipmi_sim', 'initdb')
 
@@ -39,14 +38,8 @@ def farm():
 
 
 @pytest.fixture(scope='module')
-def rabbitmq():
-    with RabbitMQ() as server:
-        yield server
-
-
-@pytest.fixture(scope='module')
-def split(rabbitmq, postgresql, farm):
-    with Split(rabbitmq, postgresql, conductors=2, workers=1, config=CONFIG) as split:
+def split(own_rabbitmq, postgresql, farm):
+    with Split(own_rabbitmq, postgresql, conductors=2, workers=1, config=CONFIG) as split:
         for bmc in farm.bmcs:
             split.register_bmc(bmc)
         yield split
@@ -257,13 +250,13 @@ def test_a_conductor_that_dies_alone_is_named_with_when_to_ask_again(split, farm
 
 
 def test_reads_under_way_at_a_broker_that_is_killed_are_repeated_and_writes_are_not(
-    split, farm, nodes, rabbitmq
+    split, farm, nodes, own_rabbitmq
 ):
     with load(list(nodes.values())) as steady:
         with UnderWay(split, farm, nodes, list(nodes)) as calls:
-            rabbitmq.kill()
+            own_rabbitmq.kill()
             calls.go_on()
-            rabbitmq.start()
+            own_rabbitmq.start()
             calls.check()
             [(status, kind, _)] = (calls.writes.join(), calls.writes.answers)[1]
             # its answer may have been sent again once the broker was back

@@ -18,8 +18,6 @@ from tests.functional.deployment import AllInOne
 from tests.functional.deployment import environment
 from tests.functional.deployment import write_config
 from tests.functional.farm import Farm
-from tests.functional.services import PostgreSQL
-from tests.functional.services import RabbitMQ
 
 pytestmark = [pytest.mark.needs('ipmi_sim', 'initdb'), pytest.mark.alone]
 
@@ -32,20 +30,8 @@ def farm():
 
 
 @pytest.fixture(scope='module')
-def rabbitmq():
-    with RabbitMQ() as server:
-        yield server
-
-
-@pytest.fixture(scope='module')
-def postgresql():
-    with PostgreSQL() as server:
-        yield server
-
-
-@pytest.fixture(scope='module')
-def deployed(farm, rabbitmq, postgresql):
-    with clusters.deployed(farm, rabbitmq, postgresql, clusters.SMALL) as cluster:
+def deployed(farm, own_rabbitmq, own_postgresql):
+    with clusters.deployed(farm, own_rabbitmq, own_postgresql, clusters.SMALL) as cluster:
         yield cluster
 
 
@@ -155,8 +141,8 @@ def test_a_host_name_in_use_and_an_all_in_one_beside_conductors_are_refused(clus
     cluster.end_well(hands=1)
 
 
-def test_a_conductor_is_refused_beside_an_all_in_one(tmp_path, rabbitmq, postgresql):
-    url = postgresql.new_database('alone')
+def test_a_conductor_is_refused_beside_an_all_in_one(tmp_path, own_rabbitmq, own_postgresql):
+    url = own_postgresql.new_database('alone')
     config = {'database': {'connection': url}, 'DEFAULT': {'host': 'alone'}}
     with AllInOne(config=config) as one:
         path = write_config(
@@ -165,7 +151,7 @@ def test_a_conductor_is_refused_beside_an_all_in_one(tmp_path, rabbitmq, postgre
                 'DEFAULT': {
                     'host': 'c1',
                     'state_path': str(tmp_path / 'state'),
-                    'transport_url': rabbitmq.url,
+                    'transport_url': own_rabbitmq.url,
                 },
                 'conductor': {'listen': '127.0.0.1:0'},
                 'database': {'connection': url},

@@ -7,8 +7,6 @@ import pytest
 from tests.functional.deployment import Split
 from tests.functional.deployment import wait_until
 from tests.functional.farm import Farm
-from tests.functional.services import PostgreSQL
-from tests.functional.services import RabbitMQ
 from tests.functional.test_obmd_door import check_error
 
 pytestmark = pytest.mark.needs('ipmi_sim', 'initdb')
@@ -27,25 +25,13 @@ def farm():
 
 
 @pytest.fixture(scope='module')
-def rabbitmq():
-    with RabbitMQ() as server:
-        yield server
-
-
-@pytest.fixture(scope='module')
-def postgresql():
-    with PostgreSQL() as server:
-        yield server
-
-
-@pytest.fixture(scope='module')
-def split(rabbitmq, postgresql, farm):
+def split(own_rabbitmq, own_postgresql, farm):
     config = {
         'api': {'call_timeout': CALL_TIMEOUT},
         'conductor': {'power_timeout': 3},
         'database': {'statement_timeout': 1, 'connect_timeout': 1},
     }
-    with Split(rabbitmq, postgresql, conductors=1, workers=1, config=config) as split:
+    with Split(own_rabbitmq, own_postgresql, conductors=1, workers=1, config=config) as split:
         split.register_bmc(farm.bmcs[0])
         split.wait_for()
         yield split
@@ -74,10 +60,12 @@ def assert_still_streaming(viewer, seconds=1.0):
 # -- the broker -------------------------------------------------------------------------------
 
 
-def test_a_revocation_while_the_broker_hangs_is_answered_and_ends_the_stream(split, node, rabbitmq):
+def test_a_revocation_while_the_broker_hangs_is_answered_and_ends_the_stream(
+    split, node, own_rabbitmq
+):
     with node.console() as viewer:
         viewer.wait_for(b'line')
-        rabbitmq.pause()
+        own_rabbitmq.pause()
         try:
             answer, seconds = timed(split.exact, 'DELETE', f'/node/{node.name}/token')
             assert (answer.status, answer.body) == (200, b'')
@@ -89,13 +77,13 @@ def test_a_revocation_while_the_broker_hangs_is_answered_and_ends_the_stream(spl
             assert viewer.ended_at - told < INTERVAL + SLACK
             assert node.call('GET', 'power_status').status_code == 401
         finally:
-            rabbitmq.resume()
+            own_rabbitmq.resume()
 
 
-def test_calls_while_the_broker_hangs_are_refused_in_time_and_streams_go_on(node, rabbitmq):
+def test_calls_while_the_broker_hangs_are_refused_in_time_and_streams_go_on(node, own_rabbitmq):
     with node.console() as viewer:
         viewer.wait_for(b'line')
-        rabbitmq.pause()
+        own_rabbitmq.pause()
         try:
             answer, seconds = timed(node.call, 'GET', 'power_status')
             assert answer.status_code in (503, 504)
@@ -104,20 +92,20 @@ def test_calls_while_the_broker_hangs_are_refused_in_time_and_streams_go_on(node
             assert seconds < CALL_TIMEOUT + 4 + SLACK
             assert_still_streaming(viewer)
         finally:
-            rabbitmq.resume()
+            own_rabbitmq.resume()
         wait_until(lambda: node.call('GET', 'power_status').status_code == 200, what='an answer')
         assert not viewer.ended
 
 
-def test_streams_go_on_while_the_broker_restarts(node, rabbitmq):
+def test_streams_go_on_while_the_broker_restarts(node, own_rabbitmq):
     with node.console() as viewer:
         viewer.wait_for(b'line')
-        rabbitmq.kill()
+        own_rabbitmq.kill()
         answer, seconds = timed(node.call, 'GET', 'power_status')
         assert answer.status_code in (503, 504)
         assert seconds < CALL_TIMEOUT + 4 + SLACK
         print(f'{answer.status_code} after {seconds:.1f} s')
-        rabbitmq.start()
+        own_rabbitmq.start()
         assert_still_streaming(viewer)
         _, seconds = timed(
             wait_until,
@@ -132,24 +120,26 @@ def test_streams_go_on_while_the_broker_restarts(node, rabbitmq):
 # -- the database -----------------------------------------------------------------------------
 
 
-def test_a_restart_of_the_database_disturbs_no_stream(split, node, postgresql):
+def test_a_restart_of_the_database_disturbs_no_stream(split, node, own_postgresql):
     with node.console() as viewer:
         viewer.wait_for(b'line')
-        postgresql.stop()
+        own_postgresql.stop()
         answer, seconds = timed(node.call, 'GET', 'power_status')
         check_error(answer, 503, 'unavailable')
         assert int(answer.headers['Retry-After']) >= 1
         assert seconds < SLACK + 2
         assert_still_streaming(viewer, INTERVAL)
-        postgresql.start()
+        own_postgresql.start()
         wait_until(lambda: node.call('GET', 'power_status').status_code == 200, what='an answer')
         assert_still_streaming(viewer, INTERVAL)
 
 
-def test_a_database_that_hangs_ends_streams_after_the_grace_and_no_sooner(split, node, postgresql):
+def test_a_database_that_hangs_ends_streams_after_the_grace_and_no_sooner(
+    split, node, own_postgresql
+):
     with node.console() as viewer:
         viewer.wait_for(b'line')
-        postgresql.pause()
+        own_postgresql.pause()
         hung = time.monotonic()
         try:
             assert_still_streaming(viewer, INTERVAL)
@@ -161,15 +151,15 @@ def test_a_database_that_hangs_ends_streams_after_the_grace_and_no_sooner(split,
             check_error(answer, 503, 'unavailable')
             assert seconds < 10
         finally:
-            postgresql.resume()
+            own_postgresql.resume()
     wait_until(lambda: node.call('GET', 'power_status').status_code == 200, 60, 'an answer')
     with node.console() as viewer:
         assert viewer.status == 200, viewer.response.text
         viewer.wait_for(b'line')
 
 
-def test_what_was_committed_survives_a_crash_of_the_database(split, node, postgresql):
-    postgresql.kill()
-    postgresql.start()
+def test_what_was_committed_survives_a_crash_of_the_database(split, node, own_postgresql):
+    own_postgresql.kill()
+    own_postgresql.start()
     wait_until(lambda: node.call('GET', 'power_status').status_code == 200, 60, 'an answer')
     assert split.as_admin('PUT', f'/node/{node.name}', json={}).status_code == 400
