@@ -12,8 +12,8 @@ from obmd.api import rereading
 from obmd.common import deadline
 from obmd.common import errors
 from obmd.common import rpc
-from obmd.conductor import power
 from obmd.conductor import routing
+from obmd.conductor import writes
 from obmd.conf import CONF
 from obmd.db import nodes
 from obmd.drivers import base
@@ -181,7 +181,7 @@ def silent(error):
 
 def _moving(error):
     """:param error: NotOwner.  :returns: NodeBusy when it names a write that the move waits for."""
-    runs = error.reason.partition(f'{power.MOVES}: ')[2]
+    runs = error.reason.partition(f'{writes.MOVES}: ')[2]
     return errors.NodeBusy(f'the node is busy: {runs}', error.node, 1) if runs else error
 
 

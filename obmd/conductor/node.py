@@ -9,8 +9,9 @@ import time
 from obmd.common import callers
 from obmd.common import errors
 from obmd.common import metrics
-from obmd.conductor import power
 from obmd.conductor import shadow
+from obmd.conductor import shared_read
+from obmd.conductor import writes
 from obmd.conf import CONF
 from obmd.db import agents
 from obmd.db import nodes
@@ -78,9 +79,9 @@ class LiveNode:
         # what an earlier hold of ours at this epoch has left there
         left = row.lock_purpose is not None and row.owner_epoch == epoch
         self._shadow = shadow.Shadow(self._record_lock, timers, row.name, left)
-        self._writes = power.Writes(CONF.conductor.max_writes, row.name, self._shadow.show)
+        self._writes = writes.Writes(CONF.conductor.max_writes, row.name, self._shadow.show)
         self.console = make_console(self)
-        self._status = power.SharedRead(self._ask_power, CONF.conductor.max_waiting, row.name)
+        self._status = shared_read.SharedRead(self._ask_power, CONF.conductor.max_waiting, row.name)
 
     def require(self, capability):
         """:raises Unsupported: the driver cannot do this; the BMC is not asked."""
@@ -190,7 +191,7 @@ class LiveNode:
         """
         with self._lock:
             full = self._waiting >= CONF.conductor.max_waiting
-            if full and self._clock() - self._waiting_since > power.SLOW:
+            if full and self._clock() - self._waiting_since > shared_read.SLOW:
                 raise errors.Unavailable(
                     f'{self._waiting} calls wait for this node already', self.name, 1
                 )
@@ -219,7 +220,7 @@ class LiveNode:
         """Hold the node for ``purpose``; gives the driver.
 
         :param caller: :class:`obmd.common.callers.Caller`.
-        :raises: as :meth:`obmd.conductor.power.Writes.turn`.
+        :raises: as :meth:`obmd.conductor.writes.Writes.turn`.
         """
         try:
             with self._writes.turn(purpose, deadline, caller):
@@ -317,7 +318,7 @@ class LiveNode:
     def forget_agent(self):
         """The machine is off or starts anew: its agent is gone, and its token worth nothing.
 
-        :raises Unavailable: it is not forgotten; whoever asked the BMC for it asks again.
+        :raises Unavailable: it is not forgotten.
         """
         self._change_agent(agents.forget, 'its agent is not forgotten')
 
@@ -346,7 +347,7 @@ class LiveNode:
         """The next start brings an agent.
 
         :param until: wall time, s.
-        :raises Unavailable: none is expected; whoever asked the BMC for it asks again.
+        :raises Unavailable: none is expected.
         """
         self._change_agent(agents.expect, 'no agent is expected', until)
 
@@ -355,9 +356,7 @@ class LiveNode:
             change(self.uuid, *args)
         except errors.Unavailable as error:
             raise errors.Unavailable(
-                f'{otherwise}, though the BMC may have done its part: {error.reason}; ask again',
-                self.name,
-                error.retry_after,
+                f'{otherwise}: {error.reason}', self.name, error.retry_after
             ) from error
         self.agents_forgotten += 1
         self.agent = None

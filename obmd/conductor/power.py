@@ -1,22 +1,18 @@
 """Power: what a caller asks for, in terms of what a driver can do.
 
-Reads take no lock and are shared; writes to one node go one after the other.
+Reads take no lock and are shared (``shared_read``); writes to one node go one after the other
+(``writes``).
 """
 
-import collections
 import contextlib
-import dataclasses
 import logging
-import threading
 import time
 
 from obmd.common import callers
 from obmd.common import clock as clocks
 from obmd.common import errors
-from obmd.common import metrics
 from obmd.common import threads
 from obmd.common.deadline import Deadline
-from obmd.conductor import shadow
 from obmd.conf import CONF
 from obmd.drivers import base
 
@@ -28,292 +24,59 @@ LOOK_MIN, LOOK_MAX = 0.25, 5.0
 ENDS_AGENT = (base.Power.OFF, base.Power.RESET, base.Power.CYCLE)
 #: boot devices, as drivers call them, that bring a ramdisk
 NETWORK = ('pxe', 'network')
-#: what a call is told that comes while the node moves; what the move waits for may follow
-MOVES = 'the node moves to another conductor'
 #: in the row from before a node that has gone off is turned on: who sees it on then is done
 TURNING_ON = 'soft power cycle: it has gone off and is turned on'
-#: seconds after which a BMC that has not answered may not have many more callers wait for it
-SLOW = 1.0
-
-
-class SharedRead:
-    """One question to a BMC for all who ask it while it is busy.
-
-    An answer is given only to those who asked before it was read: who comes while a read is
-    under way shares the next one.  So any number of callers cost a BMC two reads, and every
-    answer is fresh.
-
-    :param read: ``read(deadline)``.
-    :param limit: callers that may wait at once for a BMC that is slow to answer.
-    """
-
-    def __init__(self, read, limit, node_name, clock=time.monotonic):
-        self._read = read
-        self._limit = limit
-        self._node_name = node_name
-        self._clock = clock
-        self._asked_at = None
-        self._lock = threading.Lock()
-        self._waiting = 0
-        self._running = False
-        self._next = None
-
-    def get(self, deadline):
-        """:raises BmcSilent: no answer within ``deadline``; and what ``read`` raises."""
-        with self._lock:
-            if self._waiting >= self._limit and self._clock() - self._asked_at > SLOW:
-                raise errors.Unavailable(
-                    f'{self._waiting} calls wait for this node already', self._node_name, 1
-                )
-            self._waiting += 1
-            batch = self._next = self._next or _Batch()
-            batch.deadline = max(batch.deadline or deadline, deadline, key=lambda d: d.remaining)
-            lead = not self._running
-            if lead:
-                self._running = True
-                self._asked_at = self._clock()
-                self._next = None
-        try:
-            if lead:
-                self._lead(batch)
-            return batch.result(deadline, self._node_name)
-        finally:
-            with self._lock:
-                self._waiting -= 1
-
-    def _lead(self, batch):
-        try:
-            batch.run(self._read)
-        finally:
-            with self._lock:
-                following, self._next = self._next, None
-                self._running = following is not None
-                self._asked_at = self._clock()
-            if following is not None:
-                threads.spawn(self._lead, following)
-
-
-class _Batch:
-    def __init__(self):
-        self.deadline = None
-        self._done = threading.Event()
-        self._value = None
-        self._error = errors.ObmdError('internal error of the driver')
-
-    def run(self, read):
-        try:
-            self._value = read(self.deadline)
-            self._error = None
-        except errors.ObmdError as error:
-            self._error = error
-        except Exception:
-            LOG.exception('a read failed')
-        finally:
-            self._done.set()
-
-    def result(self, deadline, node_name):
-        if not self._done.wait(deadline.remaining):
-            raise errors.BmcSilent('the BMC did not answer in time', node_name)
-        if self._error is not None:
-            # A copy: one exception object raised in many threads mixes their tracebacks.
-            raise errors.from_wire(self._error.to_wire())
-        return self._value
-
-
-class _Turn:
-    """One who waits for the node; ``came`` and ``moved`` are changed under the queue's lock.
-
-    :ivar moved: the node moves to another conductor: the turn never comes here.
-    """
-
-    def __init__(self, work):
-        self.work = work
-        self.came = False
-        self.moved = False
-        self._event = threading.Event()
-
-    def come(self):
-        self.came = True
-        self._event.set()
-
-    def move(self):
-        self.moved = True
-        self._event.set()
-
-    def wait(self, seconds):
-        self._event.wait(seconds)
-
-
-class Writes:
-    """The writes to one node, one at a time, in the order in which they came.
-
-    :param limit: writes that may wait behind the one that runs.
-    :param show: called with the :class:`~obmd.conductor.shadow.Work` that holds the node from now
-        on, None: nothing.  It must not wait.
-    """
-
-    def __init__(
-        self, limit, node_name, show=lambda work: None, clock=time.monotonic, wall_clock=time.time
-    ):
-        self._limit = limit
-        self._node_name = node_name
-        self._show = show
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._lock = threading.Lock()
-        self._held = False
-        self._queue = collections.deque()
-        self._running = None
-        self._silent_at = None
-        self._moving = False
-
-    @contextlib.contextmanager
-    def turn(self, purpose, deadline, caller=callers.UNKNOWN):
-        """Hold the node for one write.
-
-        :param purpose: str, what runs, for those who find the node busy.
-        :param caller: :class:`obmd.common.callers.Caller`, for whom.
-        :raises NodeBusy: too many wait, or the turn did not come within ``deadline``.
-        :raises NotOwner: the node moves to another conductor.
-        :raises BmcSilent: while this one waited, the BMC did not answer another; it is not asked
-            in turn, so that a silent BMC costs all who wait one deadline and not one each.
-        """
-        came = self._clock()
-        with metrics.Timer(metrics.LOCK_WAITS):
-            self._wait_for_turn(shadow.Work(purpose, caller), deadline)
-        try:
-            if self._silent_at is not None and self._silent_at >= came:
-                raise errors.BmcSilent('the BMC did not answer', self._node_name)
-            with self._watch_silence():
-                yield
-        finally:
-            self._pass_on()
-
-    @property
-    def busy(self):
-        """Whether a write holds the node."""
-        return self._held
-
-    @contextlib.contextmanager
-    def _watch_silence(self):
-        try:
-            yield
-        except (errors.BmcSilent, errors.OutcomeUnknown):
-            self._silent_at = self._clock()
-            raise
-
-    def finish(self, deadline):
-        """The node moves: let nobody write any more, and wait until the write that runs has ended.
-
-        Those who wait get NotOwner: nothing of theirs was sent, so they ask the next owner.
-
-        :returns: bool, whether it has ended within ``deadline``; if not, writes go on as before.
-        """
-        last = _Turn(shadow.Work('hand-over to another conductor', callers.Caller(callers.OBMD)))
-        with self._lock:
-            self._moving = True
-            waiting, self._queue = self._queue, collections.deque()
-            if self._held:
-                self._queue.append(last)
-            else:
-                last.come()
-            for turn in waiting:
-                turn.move()
-        last.wait(deadline.remaining)
-        with self._lock:
-            if not last.came and not last.moved:  # else another hand-over waits in its place
-                self._queue.remove(last)
-                self._moving = False
-        return last.came
-
-    def resume(self):
-        """After a :meth:`finish` that was for nothing: the node stays."""
-        with self._lock:
-            self._moving = False
-            held = self._held
-        if held:
-            self._pass_on()
-
-    def _wait_for_turn(self, work, deadline):
-        with self._lock:
-            if self._moving:
-                raise self._moved()
-            if not self._held:
-                self._held = True
-                self._hold(work)
-                return
-            if len(self._queue) >= self._limit:
-                raise self._busy()
-            turn = _Turn(work)
-            self._queue.append(turn)
-        try:
-            turn.wait(deadline.remaining)
-        finally:
-            self._withdraw(turn)
-
-    def _withdraw(self, turn):
-        """Give up waiting unless the turn has come, be it in this moment."""
-        with self._lock:
-            if turn.came:
-                return
-            if turn.moved:
-                raise self._moved()
-            self._queue.remove(turn)
-            raise self._busy()
-
-    def _pass_on(self):
-        with self._lock:
-            if self._queue:
-                turn = self._queue.popleft()
-                self._hold(turn.work)
-                turn.come()
-            else:
-                self._held = False
-                self._hold(None)
-
-    def _hold(self, work):
-        """``work`` (None: nothing) has the node from now on; the caller holds the lock."""
-        if work is not None:
-            work = dataclasses.replace(work, began=self._clock(), since=self._wall_clock())
-        self._running = work
-        self._show(work)
-
-    def _moved(self):
-        return errors.NotOwner(f'{MOVES}{self._told()}', self._node_name)
-
-    def _busy(self):
-        return errors.NodeBusy(f'the node is busy{self._told()}', self._node_name, 1)
-
-    def _told(self):
-        if self._running is None:
-            return ''
-        waiting = 0 if self._moving else len(self._queue)
-        more = f'; {waiting} more wait' if waiting else ''
-        return f': {self._running.told(self._clock())}{more}'
 
 
 def set_power(live, action, deadline, caller=callers.UNKNOWN):
     """Turn a node on or off and see that it is.  A soft cycle that waits is called off."""
     live.require('power')
     deadline = deadline.within(CONF.conductor.power_timeout)
-    with live.write(f'power {action}', deadline, caller) as driver:
+    purpose = f'power {action}'
+    with _recording(live, purpose) as record, live.write(purpose, deadline, caller) as driver:
         if action == base.Power.ON:
             live.part_with_agent(driver, deadline)
         _call_off(live, f'power {action} was asked for')
-        _set_power(live, driver, action, deadline)
+        _set_power(live, driver, action, deadline, record)
 
 
-def _set_power(live, driver, action, deadline):
+@contextlib.contextmanager
+def _recording(live, purpose):
+    """Gives what records the consequence of a write that the BMC has done.
+
+    If that fails, who asked must not take it for a call of which nothing was sent, and repeat it: a
+    reset would come twice.  It is told when the node is free again: the BMC was not silent, and
+    who waits for the node has nothing to do with it.
+
+    :raises OutcomeUnknown: it is not recorded.
+    """
+    failures = []
+
+    def record(change, *args):
+        try:
+            change(*args)
+        except errors.Unavailable as error:
+            LOG.warning('%s: %s is done, but %s', live.name, purpose, error.reason)
+            failures.append(error)
+
+    yield record
+    for error in failures:
+        raise errors.OutcomeUnknown(
+            f'the BMC has done its part ({purpose}), but {error.reason}', live.name
+        ) from error
+
+
+def _set_power(live, driver, action, deadline, record):
     """The agent that ran is gone once the BMC has taken it; where the outcome is not known, it may
     run on, and keeps its token."""
     try:
         driver.set_power(action, deadline)
     except errors.StateNotReached:
         if action in ENDS_AGENT:
-            live.forget_agent()
+            record(live.forget_agent)
         raise
     if action in ENDS_AGENT:
-        live.forget_agent()
+        record(live.forget_agent)
 
 
 def cycle(live, force, deadline, call_id, caller=callers.UNKNOWN):
@@ -325,16 +88,17 @@ def cycle(live, force, deadline, call_id, caller=callers.UNKNOWN):
     """
     live.require('power')
     deadline = deadline.within(CONF.conductor.power_timeout)
-    with live.write('power cycle', deadline, caller) as driver:
+    purpose = 'power cycle'
+    with _recording(live, purpose) as record, live.write(purpose, deadline, caller) as driver:
         if driver.cycles_itself:
-            _set_power(live, driver, base.Power.CYCLE, deadline)
+            _set_power(live, driver, base.Power.CYCLE, deadline, record)
             return
         _call_off(live, 'a power cycle was asked for')
         if driver.power_status(deadline.within(driver.answer_within)) == base.Power.OFF:
             live.forget_agent()
             driver.set_power(base.Power.ON, deadline)
         elif force:
-            _set_power(live, driver, base.Power.RESET, deadline)
+            _set_power(live, driver, base.Power.RESET, deadline, record)
         else:
             _soft_cycle(live, driver, deadline, call_id)
 
@@ -441,7 +205,8 @@ def set_boot_device(live, device, deadline, caller=callers.UNKNOWN):
     legal = live.driver.boot_devices
     if legal is not None and device not in legal:
         raise errors.InvalidInput(f'bootdev must be one of: {", ".join(legal)}', live.name)
-    with live.write('set boot device', deadline, caller) as driver:
+    purpose = 'set boot device'
+    with _recording(live, purpose) as record, live.write(purpose, deadline, caller) as driver:
         driver.set_boot_device(device, deadline.within(driver.answer_within))
         if device in NETWORK and CONF.agent.expect_on_pxe:
-            live.expect_agent(time.time() + CONF.agent.expect_timeout)
+            record(live.expect_agent, time.time() + CONF.agent.expect_timeout)

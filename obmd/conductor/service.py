@@ -305,11 +305,12 @@ class Conductor:
         """
         self._stopping = self.status.stopping = True
         self._holdings.close()
-        self._write_agents()
         if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
         # Who is cut off has nothing to give: others judge his rows, and the next start here does.
         connected = self._lease.state == lease.FRESH
+        if connected:
+            self._write_agents()
         others = connected and self._give_away(Deadline(CONF.conductor.handover_timeout))
         deadline = Deadline(CONF.conductor.stop_timeout)
         self.manager.stop(_gone(others))

@@ -1,8 +1,8 @@
 """What holds a node, and its shadow in the node's row.
 
-The lock itself is in the owner's memory (:class:`obmd.conductor.power.Writes`).  The row only tells
-operators what runs, since when and for whom, and only what has gone on for a while: a write that
-takes some milliseconds costs the database nothing.  The shadow belongs to the owner's epoch: a
+The lock itself is in the owner's memory (:class:`~obmd.conductor.writes.Writes`).  The row only
+tells operators what runs, since when and for whom, and only what has gone on for a while: a write
+that takes some milliseconds costs the database nothing.  The shadow belongs to the owner's epoch: a
 claim and a release clear it, so no dead conductor's lock stays.
 """
 

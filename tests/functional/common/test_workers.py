@@ -20,7 +20,8 @@ sys.exit(workers.Supervisor(command, 2, stop_timeout=1.0).run())
 """
 WORKER = """
 import os, signal, time
-print('worker', os.environ['OBMD_WORKER'], os.getpid(), flush=True)
+# in one piece: all workers write to one pipe
+os.write(1, f'worker {{os.environ["OBMD_WORKER"]}} {{os.getpid()}}\\n'.encode())
 {more}
 time.sleep(60)
 """
@@ -87,7 +88,7 @@ def test_a_worker_that_dies_is_replaced(supervise):
 
 
 def test_a_worker_that_ignores_the_stop_is_killed(supervise):
-    process = supervise('signal.signal(signal.SIGTERM, signal.SIG_IGN); print("x 0 0", flush=True)')
+    process = supervise('signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b"x 0 0\\n")')
     found = {}
     while len(found) < 2:
         name, number, pid = process.stdout.readline().split()

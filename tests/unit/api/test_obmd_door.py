@@ -12,9 +12,9 @@ from obmd.common import callers
 from obmd.common import errors
 from obmd.common import rpc
 from obmd.common.deadline import Deadline
-from obmd.conductor import power
 from obmd.conductor import routing
 from obmd.conductor import shadow
+from obmd.conductor import writes
 from obmd.db import nodes
 from obmd.db import owners
 from obmd.drivers import registry
@@ -491,7 +491,7 @@ class TestANodeThatMoves:
 
     def test_is_409_naming_what_runs_when_that_runs_until_the_end(self, api, node, monkeypatch):
         monkeypatch.setattr(operations, 'call_deadline', lambda: Deadline(0.5))
-        moves = errors.NotOwner(f'{power.MOVES}: power off since 12:03:10 UTC (46 s)', 'n1')
+        moves = errors.NotOwner(f'{writes.MOVES}: power off since 12:03:10 UTC (46 s)', 'n1')
         api.conductor.answers['set_power'] = moves
         response = api.app.post(f'/node/n1/power_on?token={node}', status=409)
         assert error(response) == {

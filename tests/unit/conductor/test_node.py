@@ -8,6 +8,7 @@ from obmd.common import errors
 from obmd.common.deadline import Deadline
 from obmd.conductor import node
 from obmd.conductor import power
+from obmd.conductor import shared_read
 from obmd.conf import CONF
 from tests.unit.conductor import fakes
 
@@ -159,7 +160,7 @@ def test_a_silent_bmc_takes_no_more_callers_than_there_are_places(live, monkeypa
     CONF.set_override('max_waiting', 2, 'conductor')
     try:
         with live.place(), live.place():
-            live._clock = lambda: live._waiting_since + power.SLOW + 1
+            live._clock = lambda: live._waiting_since + shared_read.SLOW + 1
             with pytest.raises(errors.Unavailable) as full:
                 with live.place():
                     raise AssertionError('it got a place')

@@ -226,14 +226,40 @@ def test_a_power_off_that_the_bmc_took_and_is_slow_to_do_forgets_the_agent(
     assert agent_rows.changes == FORGOTTEN
 
 
-def test_who_asked_is_told_that_the_agent_is_not_forgotten(live, driver, agent_rows):
+ENDINGS = {
+    'off': lambda live: power.set_power(live, 'off', Deadline(30)),
+    'reset': lambda live: power.cycle(live, True, Deadline(30), 'id'),
+}
+
+
+@pytest.mark.parametrize('ending', ENDINGS)
+def test_what_the_bmc_did_is_not_to_be_repeated_though_the_agent_is_not_forgotten(
+    live, driver, agent_rows, ending
+):
     agent_rows.down = True
     live.agent = 'an agent'
-    with pytest.raises(errors.Unavailable, match='its agent is not forgotten') as told:
-        power.set_power(live, 'off', Deadline(30))
-    assert (told.value.node, told.value.retry_after) == ('n1', 2)
-    assert driver.power == 'off'
+    with pytest.raises(errors.OutcomeUnknown, match='done its part .*agent is not forg') as told:
+        ENDINGS[ending](live)
+    assert told.value.node == 'n1'
+    assert ('power', ending) in driver.calls
     assert live.agent == 'an agent'
+
+
+def test_a_row_that_cannot_be_written_is_no_silence_of_the_bmc(live, driver, agent_rows, in_thread):
+    agent_rows.down = True
+    live.agent = 'an agent'
+    waiting = []
+
+    def queue():
+        waiting.append(in_thread(lambda: power.set_power(live, 'on', Deadline(30))))
+        while not live._writes._queue:
+            pass
+
+    driver.hooks['power', 'reset'] = queue
+    with pytest.raises(errors.OutcomeUnknown):
+        power.cycle(live, True, Deadline(30), 'id')
+    waiting[0].result()
+    assert live.reachability == 'reachable'
 
 
 def test_a_soft_cycle_forgets_the_agent_when_the_node_is_off(

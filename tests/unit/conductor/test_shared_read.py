@@ -7,7 +7,7 @@ import pytest
 
 from obmd.common import errors
 from obmd.common.deadline import Deadline
-from obmd.conductor import power
+from obmd.conductor import shared_read
 from tests.unit.conductor import fakes
 from tests.unit.conductor.conftest import InThread
 
@@ -40,7 +40,7 @@ def read():
 
 @pytest.fixture
 def shared(read, spawned):
-    return power.SharedRead(read, 10, 'n1')
+    return shared_read.SharedRead(read, 10, 'n1')
 
 
 def until_waiting(shared, count):
@@ -55,7 +55,7 @@ def until_waiting(shared, count):
 
 def test_one_who_asks_alone_reads_in_its_own_thread(spawned):
     where = []
-    shared = power.SharedRead(
+    shared = shared_read.SharedRead(
         lambda _deadline: where.append(threading.get_ident()) or 'on', 5, 'n1'
     )
     assert shared.get(Deadline(5)) == 'on'
@@ -85,7 +85,7 @@ def test_after_a_pause_a_new_question_is_a_new_read(shared, read):
 def test_no_more_than_the_limit_wait_for_a_slow_bmc(shared, read):
     callers = [InThread(lambda: shared.get(Deadline(30))) for _ in range(10)]
     until_waiting(shared, 10)
-    shared._clock = lambda: shared._asked_at + power.SLOW + 1
+    shared._clock = lambda: shared._asked_at + shared_read.SLOW + 1
     with pytest.raises(errors.Unavailable) as refused:
         shared.get(Deadline(30))
     assert refused.value.node == 'n1'
@@ -175,7 +175,7 @@ def test_an_answer_is_never_older_than_its_question():
         pause.wait(0.0005)
         return seen
 
-    shared = power.SharedRead(read, 100, 'n1')
+    shared = shared_read.SharedRead(read, 100, 'n1')
     stale = []
 
     def ask():

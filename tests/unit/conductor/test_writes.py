@@ -6,7 +6,7 @@ import pytest
 from obmd.common import callers
 from obmd.common import errors
 from obmd.common.deadline import Deadline
-from obmd.conductor import power
+from obmd.conductor import writes as writes_
 from tests.unit.conductor import fakes
 from tests.unit.conductor.conftest import InThread
 
@@ -18,7 +18,7 @@ def clock():
 
 @pytest.fixture
 def writes(clock):
-    return power.Writes(8, 'n1', clock=clock, wall_clock=lambda: clock.now)
+    return writes_.Writes(8, 'n1', clock=clock, wall_clock=lambda: clock.now)
 
 
 class Queue:
@@ -120,7 +120,7 @@ def test_the_one_that_has_just_got_its_turn_is_named(queue, clock):
 
 def test_what_holds_the_node_is_shown_in_order(clock):
     shown = []
-    writes = power.Writes(8, 'n1', shown.append, clock)
+    writes = writes_.Writes(8, 'n1', shown.append, clock)
     with writes.turn('a', Deadline(30)):
         pass
     queue = Queue(writes)
@@ -183,7 +183,7 @@ def test_a_refusal_is_no_silence(queue):
 
 
 def test_no_two_are_ever_in_at_once_and_none_is_forgotten():
-    writes = power.Writes(100, 'n1')
+    writes = writes_.Writes(100, 'n1')
     inside, most, done = [], [], []
 
     def write(number):
@@ -270,14 +270,14 @@ def test_a_node_that_stays_busy_goes_on_as_before(queue):
 
 def test_who_was_sent_on_is_so_though_the_move_was_given_up_meanwhile(queue, monkeypatch):
     given_up = threading.Event()
-    wait = power._Turn.wait
+    wait = writes_._Turn.wait
 
     def slow(turn, seconds):
         wait(turn, seconds)
         if turn.work.purpose == 'power off':
             assert given_up.wait(10)
 
-    monkeypatch.setattr(power._Turn, 'wait', slow)
+    monkeypatch.setattr(writes_._Turn, 'wait', slow)
     running = queue.put('power on')
     waiting = queue.put('power off')
     assert queue.writes.finish(Deadline(0.01)) is False
