@@ -32,7 +32,7 @@ class _Root:
     @pecan.expose()
     def _route(self, segments, request):
         environ = request.environ
-        environ['obmd.route'], methods, environ['obmd.label'] = self._table.find(segments)
+        environ['obmd.route'], methods, environ['obmd.variables'] = self._table.find(segments)
         environ['obmd.function'] = routes.choose(request.method, methods)
         return self.answer, []
 

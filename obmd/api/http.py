@@ -67,7 +67,7 @@ class Request(webob.Request):
 
     def __init__(self, environ, **kwargs):
         super().__init__(environ, **kwargs)
-        environ.setdefault('obmd.label', None)
+        environ.setdefault('obmd.variables', {})
 
     @property
     def path_info(self):
@@ -77,7 +77,11 @@ class Request(webob.Request):
     @property
     def label(self):
         """The ``{id}`` of the path as str; None if it cannot be a node's name."""
-        raw = self.environ['obmd.label']
+        return self.variable('id')
+
+    def variable(self, name):
+        """What stands for ``{name}`` in the path: 1 to 255 characters; None: it is not such."""
+        raw = self.environ['obmd.variables'].get(name)
         if raw is None:
             return None
         try:

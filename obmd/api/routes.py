@@ -1,7 +1,8 @@
 """Every route of the API in one table, and how a path finds its row.
 
 A path is exact: its segments are compared after percent-decoding, case counts, and one more or an
-empty one is another path.  ``{id}`` is the label of a node.
+empty one is another path.  What stands in braces is a variable, any text but an empty one;
+``{id}`` is the name of what the path is about, under ``/node`` the label of a node.
 """
 
 from obmd.api import errors as api_errors
@@ -11,8 +12,6 @@ from obmd.api.doors import nodes
 from obmd.api.doors import obmd
 from obmd.common import errors
 from obmd.common import exposition
-
-LABEL = '{id}'
 
 #: path -> method -> function of (request, services)
 ROUTES = {
@@ -47,35 +46,72 @@ ROUTES.update(RAMDISK)
 _HEARTBEAT = ('v1', 'heartbeat')
 
 
+class _Place:
+    """A place in a path: what may stand there next, and the row that ends here."""
+
+    def __init__(self):
+        self.fixed = {}
+        self.variable = None
+        self.row = None
+
+    def next(self, segment):
+        """The place behind ``segment`` of a row, made if there is none."""
+        if not (segment.startswith('{') and segment.endswith('}')):
+            return self.fixed.setdefault(segment, _Place())
+        name = segment[1:-1]
+        if self.variable is None:
+            self.variable = (name, _Place())
+        if self.variable[0] != name:
+            raise ValueError(f'{segment} has another name in another row')
+        return self.variable[1]
+
+    def find(self, segments):
+        """:returns: (row, list of (name, segment)), or None.  A fixed segment goes first."""
+        if not segments:
+            return self.row and (self.row, [])
+        segment, rest = segments[0], segments[1:]
+        if segment in self.fixed:
+            found = self.fixed[segment].find(rest)
+            if found is not None:
+                return found
+        if self.variable is None or not segment:
+            return None
+        name, place = self.variable
+        found = place.find(rest)
+        if found is not None:
+            found[1].append((name, segment))
+        return found
+
+
 class Table:
     """:param routes: dict of path -> method -> function."""
 
     def __init__(self, routes):
-        self._rows = {tuple(path.split('/')[1:]): (path, how) for path, how in routes.items()}
-        # where the label stands, for each length of path
-        self._label_at = {
-            length: sorted({p.index(LABEL) for p in self._rows if len(p) == length and LABEL in p})
-            for length in {len(p) for p in self._rows}
-        }
+        self._root = _Place()
+        self._longest = 0
+        for path, methods in routes.items():
+            segments = path.split('/')[1:]
+            self._longest = max(self._longest, len(segments))
+            place = self._root
+            for segment in segments:
+                place = place.next(segment)
+            place.row = (path, methods)
 
     def find(self, segments):
         """:param segments: list of str, the decoded path without its leading slash.
 
-        :returns: (str path as it stands in ``ROUTES``, its methods, str label as it stands in
-            the path that was asked for or None).
+        :returns: (str path as it stands in ``ROUTES``, its methods, dict of what stands in the
+            places of its variables, as in the path that was asked for).
         :raises NotFound: no such path.
         """
         path = tuple(segments)
-        found = self._rows.get(path) if LABEL not in path else None
-        if found is not None:
-            return *found, None
         if len(path) > 3 and path[:2] == _HEARTBEAT:
             path = (*path[:2], '/'.join(path[2:]))
-        for at in self._label_at.get(len(path), ()):
-            found = self._rows.get((*path[:at], LABEL, *path[at + 1 :]))
-            if found is not None and path[at]:
-                return *found, path[at]
-        raise errors.NotFound('there is no such page')
+        found = self._root.find(path) if len(path) <= self._longest else None
+        if found is None:
+            raise errors.NotFound('there is no such page')
+        row, variables = found
+        return *row, dict(variables)
 
 
 EVERYTHING, RAMDISK_ONLY = Table(ROUTES), Table(RAMDISK)

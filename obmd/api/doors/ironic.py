@@ -140,7 +140,7 @@ def _issue(request, services, node, agent):
 
 def heartbeat(request, services):
     """``POST /v1/heartbeat/{id}``: 202 without a body once the node's conductor has taken it."""
-    name = request.environ['obmd.label']
+    name = request.environ['obmd.variables']['id']
     minor = _admit(request, services, policy.HEARTBEAT, {'node_ident': name})
     ident = request.label
     if ident is None or '/' in ident:

@@ -1,5 +1,6 @@
 """Paths are exact, methods are those of the table, labels are any text."""
 
+import re
 import urllib.parse
 
 import pytest
@@ -26,9 +27,28 @@ ADMIN_ROUTES = [
 @pytest.mark.parametrize('path', list(routes.ROUTES))
 def test_each_route_of_the_table_is_found(path):
     for method, function in routes.ROUTES[path].items():
-        found, methods, label = routes.EVERYTHING.find(path.replace('{id}', 'x').split('/')[1:])
-        assert (found, label) == (path, 'x' if '{id}' in path else None)
+        asked = path.replace('{', '').replace('}', '')
+        found, methods, variables = routes.EVERYTHING.find(asked.split('/')[1:])
+        assert found == path
+        assert variables == {name: name for name in re.findall(r'{(\w+)}', path)}
         assert routes.choose(method, methods) is function
+
+
+def find(rows, path):
+    found, _, variables = routes.Table(dict.fromkeys(rows)).find(path.split('/')[1:])
+    return found, variables
+
+
+def test_a_path_may_have_several_variables():
+    rows = ['/jobs/{id}', '/jobs/{id}/runs', '/jobs/{id}/runs/{position}/output']
+    found = find(rows, '/jobs/j1/runs/7/output')
+    assert found == ('/jobs/{id}/runs/{position}/output', {'id': 'j1', 'position': '7'})
+
+
+def test_a_fixed_segment_goes_before_a_variable_and_hides_no_other_row():
+    rows = ['/jobs/all', '/jobs/{id}', '/jobs/{id}/runs']
+    assert find(rows, '/jobs/all') == ('/jobs/all', {})
+    assert find(rows, '/jobs/all/runs') == ('/jobs/{id}/runs', {'id': 'all'})
 
 
 @pytest.mark.parametrize(
