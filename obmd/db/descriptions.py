@@ -26,6 +26,7 @@ class Description:
 
     :ivar sealed_instance_info: str, the whole of it, or None: all of it may be shown.
     :ivar key_id: str, the key that it is sealed to, or None.
+    :ivar parameters: dict, what scripts are given (``common.parameters``).
     :ivar ports: tuple of str, MAC addresses in lower case with colons, sorted.
     """
 
@@ -35,11 +36,15 @@ class Description:
     sealed_instance_info: str | None = dataclasses.field(default=None, repr=False)
     key_id: str | None = None
     ports: tuple = ()
+    parameters: dict = dataclasses.field(default_factory=dict)
 
 
 _NAMES = [field.name for field in dataclasses.fields(Description) if field.name != 'ports']
 _ROW = sa.select(*(_TABLE.c[name] for name in _NAMES)).where(
     _TABLE.c.node_uuid == sa.bindparam('uuid')
+)
+_PARAMETERS = sa.select(_TABLE.c.node_uuid, _TABLE.c.parameters).where(
+    _TABLE.c.node_uuid.in_(sa.bindparam('uuids', expanding=True))
 )
 _MACS = sa.select(_PORTS.c.mac).where(_PORTS.c.node_uuid == sa.bindparam('uuid'))
 
@@ -47,7 +52,9 @@ _MACS = sa.select(_PORTS.c.mac).where(_PORTS.c.node_uuid == sa.bindparam('uuid')
 def _read(session, uuid):
     row = session.execute(_ROW, {'uuid': uuid}).one_or_none()
     macs = sorted(session.execute(_MACS, {'uuid': uuid}).scalars())
-    return Description(*(row or ()), ports=tuple(macs))
+    said = {} if row is None else dict(zip(_NAMES, row, strict=True))
+    said['parameters'] = said.get('parameters') or {}
+    return Description(**said, ports=tuple(macs))
 
 
 @engine.retried
@@ -55,6 +62,24 @@ def get(uuid):
     """:returns: :class:`Description`, an empty one where nothing was said."""
     with engine.reader() as session:
         return _read(session, uuid)
+
+
+def parameters(uuids):
+    """What scripts are given, of many nodes: one query for each 500.
+
+    :returns: dict of uuid -> dict; a node of which nothing was said is absent.
+    """
+    uuids, found = list(uuids), {}
+    for start in range(0, len(uuids), nodes.CHUNK):
+        found |= _parameters(uuids[start : start + nodes.CHUNK])
+    return found
+
+
+@engine.retried
+def _parameters(uuids):
+    with engine.reader() as session:
+        rows = session.execute(_PARAMETERS, {'uuids': uuids})
+        return {uuid: said for uuid, said in rows if said}
 
 
 @engine.retried_if_undone

@@ -113,6 +113,29 @@ class Description(Base):
     #: the whole of it, if something may not be shown
     sealed_instance_info = sa.Column(_LONG)
     key_id = sa.Column(sa.String(32))
+    #: what scripts are given; None: nothing
+    parameters = sa.Column(sa.JSON(none_as_null=True))
+
+
+class NodeRank(Base):
+    """What a node is, from the most to the least special."""
+
+    __tablename__ = 'node_ranks'
+    __table_args__ = (sa.Index('ix_node_ranks_rank', 'rank'),)
+
+    node_uuid = sa.Column(sa.String(36), primary_key=True)
+    position = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+    rank = sa.Column(Label, nullable=False)
+
+
+class NodeGroup(Base):
+    """A name that an operator gave to a range of nodes."""
+
+    __tablename__ = 'node_groups'
+
+    name = sa.Column(Label, primary_key=True)
+    nodes = sa.Column(_LONG, nullable=False)
+    updated_at = sa.Column(sa.Double, nullable=False)
 
 
 class Agent(Base):
@@ -149,3 +172,101 @@ class Conductor(Base):
     started_at = sa.Column(sa.Double, nullable=False)
     home = sa.Column(sa.String(32), nullable=False, default='')
     drained = sa.Column(sa.Boolean, nullable=False, default=False)
+
+
+class Job(Base):
+    """One command over many nodes, or over none; see ``jobs.Job``."""
+
+    __tablename__ = 'jobs'
+    __table_args__ = (
+        sa.Index('ix_jobs_state_owner', 'state', 'owner'),
+        sa.Index('ix_jobs_created_at', 'created_at', 'uuid'),
+        sa.Index('ix_jobs_ended_at', 'ended_at'),
+    )
+
+    uuid = sa.Column(sa.String(36), primary_key=True)
+    command = sa.Column(Exact, nullable=False)
+    arguments = sa.Column(sa.JSON, nullable=False)
+    door = sa.Column(sa.String(16), nullable=False)
+    context_type = sa.Column(sa.String(16))
+    context = sa.Column(_LONG)
+    subject = sa.Column(Exact, nullable=False)
+    label = sa.Column(Exact)
+    claimed_user = sa.Column(Exact)
+    claimed_uid = sa.Column(sa.BigInteger)
+    source = sa.Column(Exact)
+    request_id = sa.Column(sa.String(64))
+    run_limit = sa.Column(sa.Integer, nullable=False)
+    stagger = sa.Column(sa.Double, nullable=False)
+    timeout = sa.Column(sa.Double, nullable=False)
+    output_limit = sa.Column(sa.BigInteger, nullable=False)
+    state = sa.Column(sa.String(8), nullable=False)
+    cancelled_at = sa.Column(sa.Double)
+    created_at = sa.Column(sa.Double, nullable=False)
+    ended_at = sa.Column(sa.Double)
+    status = sa.Column(sa.Integer)
+    total = sa.Column(sa.Integer, nullable=False)
+    owner = sa.Column(sa.String(32))
+    owner_epoch = sa.Column(sa.Integer, nullable=False, default=0)
+
+
+class JobRun(Base):
+    """A job on one node; see ``jobs.Run``."""
+
+    __tablename__ = 'job_runs'
+    __table_args__ = (sa.Index('ix_job_runs_runner_state', 'runner', 'state'),)
+
+    job_uuid = sa.Column(sa.String(36), primary_key=True)
+    position = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+    node_uuid = sa.Column(sa.String(36))
+    node_name = sa.Column(Label)
+    state = sa.Column(sa.String(8), nullable=False)
+    outcome = sa.Column(sa.String(16))
+    status = sa.Column(sa.Integer)
+    reason = sa.Column(_LONG)
+    runner = sa.Column(sa.String(32))
+    started_at = sa.Column(sa.Double)
+    ended_at = sa.Column(sa.Double)
+    output_bytes = sa.Column(sa.BigInteger, nullable=False, default=0)
+
+
+class AccessToken(Base):
+    """A bearer token that was issued: not the token itself."""
+
+    __tablename__ = 'access_tokens'
+
+    jti = sa.Column(sa.String(36), primary_key=True)
+    label = sa.Column(Exact)
+    commands = sa.Column(sa.JSON(none_as_null=True))
+    nodes = sa.Column(_LONG)
+    operations = sa.Column(sa.JSON(none_as_null=True))
+    issued_at = sa.Column(sa.Double, nullable=False)
+    expires_at = sa.Column(sa.Double, nullable=False)
+    revoked_at = sa.Column(sa.Double)
+
+
+class AuditEntry(Base):
+    """Who did what to which nodes, from where, with which result: added to, never changed."""
+
+    __tablename__ = 'audit'
+    __table_args__ = (
+        sa.Index('ix_audit_at', 'at'),
+        sa.Index('ix_audit_job_uuid', 'job_uuid'),
+    )
+
+    id = sa.Column(
+        sa.BigInteger().with_variant(sa.Integer, 'sqlite'), primary_key=True, autoincrement=True
+    )
+    at = sa.Column(sa.Double, nullable=False)
+    subject = sa.Column(Exact)
+    label = sa.Column(Exact)
+    claimed_user = sa.Column(Exact)
+    claimed_uid = sa.Column(sa.BigInteger)
+    source = sa.Column(Exact)
+    request_id = sa.Column(sa.String(64))
+    door = sa.Column(sa.String(16))
+    action = sa.Column(Exact, nullable=False)
+    nodes = sa.Column(_LONG)
+    job_uuid = sa.Column(sa.String(36))
+    outcome = sa.Column(Exact)
+    detail = sa.Column(_LONG)

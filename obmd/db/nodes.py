@@ -24,7 +24,12 @@ CHUNK = 500
 #: RFC 9562, section 4; its letters may be of either case
 _UUID = re.compile('[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}', re.IGNORECASE)
 #: what goes with a node's row
-_BESIDE = (models.Port.__table__, models.Description.__table__, models.Agent.__table__)
+_BESIDE = (
+    models.Port.__table__,
+    models.Description.__table__,
+    models.Agent.__table__,
+    models.NodeRank.__table__,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +120,11 @@ def storable(name):
         return False
 
 
+def is_uuid(ident):
+    """:returns: bool, whether it is written as one (RFC 9562), in letters of either case."""
+    return bool(_UUID.fullmatch(ident))
+
+
 # -- registration -----------------------------------------------------------------------------
 
 
@@ -144,7 +154,7 @@ def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, cl
     }
     try:
         with engine.writer() as session:
-            if _UUID.fullmatch(name) and _one(session, _BY_UUID, uuid=name.lower()):
+            if is_uuid(name) and _one(session, _BY_UUID, uuid=name.lower()):
                 raise errors.NodeExists(f'"{name}" is the uuid of another node', node=name)
             session.execute(sa.insert(_TABLE).values(values))
             return _one(session, _BY_UUID, uuid=uuid)
@@ -192,7 +202,7 @@ def get_by_ident(ident):
 
     :returns: :class:`Node` or None.
     """
-    found = get_by_uuid(ident.lower()) if _UUID.fullmatch(ident) else None
+    found = get_by_uuid(ident.lower()) if is_uuid(ident) else None
     return found or get(ident)
 
 

@@ -16,7 +16,7 @@ from obmd.db import engine
 from obmd.db import models
 from obmd.db import nodes
 
-REVISIONS = ['0001', '0002', '0003', '0004']
+REVISIONS = ['0001', '0002', '0003', '0004', '0005']
 
 
 @pytest.fixture(params=['sqlite', 'postgresql', 'mariadb'])
@@ -131,7 +131,7 @@ def cut_off_after(count):
 
 @pytest.mark.parametrize('new_database', ['postgresql', 'mariadb'], indirect=True)
 def test_an_upgrade_that_was_cut_off_anywhere_goes_on(new_database):
-    for count in range(40):
+    for count in range(80):
         try:
             with cut_off_after(count):
                 engine.upgrade()

@@ -127,3 +127,14 @@ def test_what_was_sealed_anew_meanwhile_is_left_alone():
     assert descriptions.reseal(node.uuid, 'one', 'two', 'new')
     found = descriptions.get(node.uuid)
     assert (found.sealed_instance_info, found.key_id) == ('two', 'new')
+
+
+def test_parameters_are_read_of_many_nodes_at_once():
+    one, two, none = make('n1'), make('n2'), make('n3')
+    descriptions.change(one.uuid, parameters={'ip': '10.0.0.1', 'gpus': [1, 'é'], 'on': True})
+    descriptions.change(two.uuid, extra={'a': 1})
+    assert descriptions.get(one.uuid).parameters['gpus'] == [1, 'é']
+    assert descriptions.get(two.uuid).parameters == descriptions.get(none.uuid).parameters == {}
+    assert descriptions.parameters([one.uuid, two.uuid, none.uuid, 'gone']) == {
+        one.uuid: {'ip': '10.0.0.1', 'gpus': [1, 'é'], 'on': True}
+    }
