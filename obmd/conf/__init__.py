@@ -6,6 +6,7 @@ only.  Nothing reads it at import.
 
 from oslo_config import cfg
 
+from obmd.conf import actions
 from obmd.conf import agent
 from obmd.conf import api
 from obmd.conf import conductor
@@ -22,6 +23,7 @@ CONF = cfg.CONF
 
 _GROUPS = (
     (None, default),
+    ('actions', actions),
     ('agent', agent),
     ('api', api),
     ('conductor', conductor),

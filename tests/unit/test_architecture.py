@@ -16,9 +16,19 @@ PACKAGE = ROOT / 'obmd'
 GROUND = 'obmd'
 FLOORS = (GROUND, 'conf', 'common', 'db', 'streams', 'drivers', 'conductor', 'api', 'cmd')
 #: rooms that stand aside, and the only rooms that they enter
-ASIDE = {'testing': {'testing', 'common'}, 'client': {'client'}, 'web': {'web'}}
+ASIDE = {
+    'testing': {'testing', 'common'},
+    'client': {'client'},
+    'runner': {'runner'},
+    'web': {'web'},
+}
 #: who may enter a room that stands aside
-VISITORS = {'testing': {'cmd', 'testing'}, 'client': {'client'}, 'web': {'web', 'api'}}
+VISITORS = {
+    'testing': {'cmd', 'testing'},
+    'client': {'client'},
+    'runner': {'conductor', 'api'},
+    'web': {'web', 'api'},
+}
 
 MAY_IMPORT_EVENTLET = (
     'obmd/cmd/*.py',
