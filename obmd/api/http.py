@@ -64,6 +64,10 @@ class Request(webob.Request):
     GET = params = _NoParameters()
     accept = _AnyAnswer()
     content_type = ''
+    #: who asks, what the query says and what the body does, where the row of the table has
+    #: checked them (``obmd.api.rows``)
+    identity = parameters = fields = None
+    _body = None
 
     def __init__(self, environ, **kwargs):
         super().__init__(environ, **kwargs)
@@ -119,6 +123,11 @@ class Request(webob.Request):
 
     def read_body(self):
         """:returns: bytes.  :raises TooLarge: longer than ``[api] max_body``."""
+        if self._body is None:
+            self._body = self._read_body()
+        return self._body
+
+    def _read_body(self):
         limit = CONF.api.max_body
         too_large = errors.TooLarge(f'the body is longer than {limit} bytes')
         try:

@@ -6,9 +6,9 @@ empty one is another path.  What stands in braces is a variable, any text but an
 """
 
 from obmd.api import errors as api_errors
+from obmd.api import v1
 from obmd.api.doors import ironic
 from obmd.api.doors import native
-from obmd.api.doors import nodes
 from obmd.api.doors import obmd
 from obmd.common import errors
 from obmd.common import exposition
@@ -24,10 +24,7 @@ ROUTES = {
     '/node/{id}/power_off': {'POST': obmd.power_off},
     '/node/{id}/power_status': {'GET': obmd.power_status},
     '/node/{id}/boot_device': {'PUT': obmd.boot_device},
-    # obmd's own
-    '/api/v1/power': {'GET': native.sweep},
-    '/api/v1/nodes/{id}': {'GET': nodes.show, 'PATCH': nodes.change},
-    '/api/v1/nodes/{id}/event_log': {'GET': native.event_log},
+    # for monitoring
     '/healthz': {'GET': native.healthz},
     '/readyz': {'GET': native.readyz},
     exposition.PATH: {'GET': native.metrics},
@@ -42,6 +39,8 @@ RAMDISK = {
     '/v1/heartbeat/{id}': {'POST': ironic.heartbeat},
 }
 ROUTES.update(RAMDISK)
+# obmd's own
+ROUTES.update(v1.ROUTES)
 #: where a label may have slashes: a caller that quotes a name badly is told that name
 _HEARTBEAT = ('v1', 'heartbeat')
 

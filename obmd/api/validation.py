@@ -8,6 +8,9 @@ from jsonschema import exceptions
 
 from obmd.common import errors
 
+#: characters of an unknown name that a refusal repeats
+_SHOWN = 64
+
 
 def check(value, schema, where=''):
     """:param where: str, what ``value`` is a part of, e.g. ``info``.
@@ -37,6 +40,10 @@ def _describe(error, where):
     if rule in ('enum', 'const'):
         legal = value if rule == 'enum' else [value]
         return f'{field} must be one of: {", ".join(map(str, legal))}'
+    if rule == 'additionalProperties':
+        unknown = sorted(set(error.instance) - set(error.schema.get('properties', ())))
+        known = ', '.join(error.schema.get('properties', ())) or 'none'
+        return f'{".".join([*path, unknown[0][:_SHOWN]])} is not known; the fields are: {known}'
     if rule in _BOUNDS:
         return f'{field} must have {_BOUNDS[rule]} {value}'
     if rule in ('anyOf', 'oneOf'):

@@ -8,6 +8,7 @@ LONGEST_EXPECTED = 31536000
 _OBJECT = {'type': ['object', 'null']}
 
 CHANGE = {
+    'title': 'NodeChange',
     'type': 'object',
     'properties': {
         'properties': _OBJECT,
@@ -23,5 +24,32 @@ CHANGE = {
                 'seconds': {'type': 'number', 'minimum': 1, 'maximum': LONGEST_EXPECTED},
             },
         },
+    },
+}
+
+_TEXT = {'type': ['string', 'null']}
+
+NODE = {
+    'title': 'Node',
+    'type': 'object',
+    'required': ['uuid', 'name', 'driver'],
+    'properties': {
+        'uuid': {'type': 'string'},
+        'name': {'type': 'string'},
+        'driver': {'type': 'string'},
+        'conductor_group': {'type': 'string'},
+        'conductor': _TEXT,
+        'properties': {'type': 'object'},
+        'extra': {'type': 'object'},
+        'instance_info': {'type': 'object'},
+        'ports': {'type': 'array', 'items': {'type': 'string'}},
+        'expect_agent': {'type': 'boolean'},
+        'expect_agent_until': _TEXT,
+        'agent': {'type': 'object'},
+        'reservation': {'type': ['object', 'null']},
+        'target_power_state': _TEXT,
+        'last_error': _TEXT,
+        'created_at': _TEXT,
+        'updated_at': _TEXT,
     },
 }

@@ -1,0 +1,127 @@
+"""What bodies and answers of ``/api/v1`` hold.  One that has a title is a schema of its own in the
+OpenAPI document."""
+
+from obmd.drivers.base import CAPABILITIES
+from obmd.drivers.base import Power
+
+#: what PUT power takes beside what drivers do: shut down, wait until it is off, turn on
+SOFT_CYCLE = 'soft_cycle'
+ACTIONS = (Power.ON, Power.OFF, Power.SOFT_OFF, Power.CYCLE, SOFT_CYCLE, Power.RESET, Power.DIAG)
+
+_NAME = {'type': 'string'}
+_WORDS = {'type': ['string', 'null']}
+
+
+def _object(title, required, **others):
+    """:param required: dict name -> schema of what is always there; ``others``: what may be."""
+    return {
+        'title': title,
+        'type': 'object',
+        'required': list(required),
+        'properties': {**required, **others},
+    }
+
+
+ERROR = _object(
+    'Error',
+    {
+        'error': {
+            'type': 'object',
+            'required': ['kind', 'reason'],
+            'properties': {
+                'kind': {'type': 'string', 'description': 'For programs; see the manual.'},
+                'reason': {'type': 'string', 'description': 'For people.'},
+                'node': {'type': 'string', 'description': 'The node that it is about.'},
+            },
+        }
+    },
+)
+
+HEALTH = _object('Health', {'status': {'const': 'ok'}})
+
+POWER_ACTION = {
+    'title': 'PowerAction',
+    'type': 'object',
+    'required': ['action'],
+    'additionalProperties': False,
+    'properties': {
+        'action': {
+            'enum': list(ACTIONS),
+            'description': 'on and off are read back; cycle: reset, or on when it is off; '
+            'soft_cycle: shut down by the operating system, then on.',
+        }
+    },
+}
+POWER_STATUS = _object('PowerStatus', {'node': _NAME, 'power_status': {'type': 'string'}})
+POWER_DONE = _object(
+    'PowerDone',
+    {
+        'node': _NAME,
+        'action': {'enum': list(ACTIONS)},
+        'power_status': {
+            'type': ['string', 'null'],
+            'description': 'As read back; null where the action is told and not waited for.',
+        },
+    },
+)
+SWEEP_LINE = _object(
+    'SweepLine',
+    {'node': _NAME},
+    power_status={'type': 'string'},
+    error=ERROR['properties']['error'],
+)
+
+BOOT_DEVICE = {
+    'title': 'BootDeviceChange',
+    'type': 'object',
+    'required': ['device'],
+    'additionalProperties': False,
+    'properties': {'device': {'type': 'string', 'maxLength': 255}},
+}
+_DEVICES = {
+    'type': ['array', 'null'],
+    'items': {'type': 'string'},
+    'description': 'What it may be; null: any.',
+}
+BOOT_DEVICE_ANSWER = _object('BootDevice', {'node': _NAME, 'device': _NAME, 'devices': _DEVICES})
+
+EVENT_LOG = _object(
+    'EventLog',
+    {
+        'node': _NAME,
+        'events': {
+            'type': 'array',
+            'items': {
+                'type': 'object',
+                'required': ['id', 'time', 'sensor', 'event', 'raw'],
+                'properties': {
+                    'id': {'type': 'integer'},
+                    'time': _WORDS,
+                    'sensor': {'type': 'string'},
+                    'event': {'type': 'string'},
+                    'raw': {'type': 'string'},
+                },
+            },
+        },
+    },
+)
+
+DRIVER = _object(
+    'Driver',
+    {
+        'name': _NAME,
+        'aliases': {'type': 'array', 'items': {'type': 'string'}},
+        'capabilities': {'type': 'array', 'items': {'enum': sorted(CAPABILITIES)}},
+        'boot_devices': _DEVICES,
+        'secret_fields': {
+            'type': 'array',
+            'items': {'type': 'string'},
+            'description': 'Names in info that are credentials: kept sealed, never shown.',
+        },
+        'info_schema': {
+            'type': 'object',
+            'description': 'JSON schema of the info that a node of this driver is given.',
+        },
+    },
+)
+DRIVERS = _object('Drivers', {'drivers': {'type': 'array', 'items': DRIVER}})

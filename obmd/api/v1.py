@@ -1,0 +1,117 @@
+"""``/api/v1`` in one table: path, method, who may, what goes in, what comes back.
+
+``obmd.api.rows`` checks a request against its row; ``obmd.api.openapi`` writes the document.
+"""
+
+import functools
+
+from obmd.api import http
+from obmd.api import openapi
+from obmd.api.doors import drivers
+from obmd.api.doors import native
+from obmd.api.doors import nodes
+from obmd.api.doors import power
+from obmd.api.rows import ANY
+from obmd.api.rows import NDJSON
+from obmd.api.rows import OPEN
+from obmd.api.rows import Row
+from obmd.api.schemas import native as schemas
+from obmd.api.schemas import nodes as node_schemas
+
+#: kinds of errors of what a BMC is asked for, and of what changes something there
+_READS = ('unsupported', 'bmc_refused', 'credentials_refused', 'bmc_silent')
+_WRITES = (*_READS, 'node_busy', 'outcome_unknown', 'state_not_reached')
+_LIMIT = {'type': 'integer', 'minimum': 1, 'maximum': 10000, 'default': 100}
+
+
+def document(request, services):
+    """``GET /api/v1/openapi.json``: 200, to everybody: it tells what can be asked for, and nothing
+    of what is here."""
+    return http.json_response(_document())
+
+
+@functools.cache
+def _document():
+    return openapi.document(ROUTES)
+
+
+#: path -> method -> :class:`obmd.api.rows.Row`
+ROUTES = {
+    '/api/v1/openapi.json': {
+        'GET': Row(document, 'This document', OPEN, answer={'type': 'object'}),
+    },
+    '/api/v1/power': {
+        'GET': Row(
+            native.sweep,
+            'The power of many nodes, a line each as the answers come',
+            ('status',),
+            query={
+                'nodes': {
+                    'type': 'string',
+                    'required': True,
+                    'description': 'A range, such as rack1n[01-40].',
+                },
+                'deadline': {
+                    'type': 'number',
+                    'exclusiveMinimum': 0,
+                    'description': 'Seconds until a node without an answer gets an error line.',
+                },
+            },
+            answer=schemas.SWEEP_LINE,
+            media=NDJSON,
+        ),
+    },
+    '/api/v1/nodes/{id}': {
+        'GET': Row(nodes.show, 'A node', answer=node_schemas.NODE),
+        'PATCH': Row(
+            nodes.change,
+            'Change what is said about a node (RFC 7396)',
+            body=node_schemas.CHANGE,
+            answer=node_schemas.NODE,
+            errors=('mac_taken',),
+        ),
+    },
+    '/api/v1/nodes/{id}/power': {
+        'GET': Row(
+            power.show,
+            'The power of a node, asked for now',
+            ('status',),
+            answer=schemas.POWER_STATUS,
+            errors=_READS,
+        ),
+        'PUT': Row(
+            power.change,
+            'Turn a node on or off, or restart it',
+            ('power',),
+            body=schemas.POWER_ACTION,
+            answer=schemas.POWER_DONE,
+            errors=_WRITES,
+        ),
+    },
+    '/api/v1/nodes/{id}/boot_device': {
+        'PUT': Row(
+            power.change_boot_device,
+            'Set what a node boots from',
+            ('boot',),
+            body=schemas.BOOT_DEVICE,
+            answer=schemas.BOOT_DEVICE_ANSWER,
+            errors=_WRITES,
+        ),
+    },
+    '/api/v1/nodes/{id}/event_log': {
+        'GET': Row(
+            native.event_log,
+            'The newest records of the event log of a BMC, oldest first',
+            ('status',),
+            query={'limit': _LIMIT},
+            answer=schemas.EVENT_LOG,
+            errors=_READS,
+        ),
+    },
+    '/api/v1/drivers': {
+        'GET': Row(drivers.index, 'The enabled drivers', ANY, answer=schemas.DRIVERS),
+    },
+    '/api/v1/drivers/{id}': {
+        'GET': Row(drivers.show, 'A driver', ANY, answer=schemas.DRIVER),
+    },
+}
