@@ -62,6 +62,7 @@ class Services:
     :ivar router: :class:`obmd.conductor.routing.Router`.
     :ivar public_key: :class:`obmd.common.secrets.PublicKey` that BMC credentials are sealed to.
     :ivar admin_hash: str, hash of the admin token.
+    :ivar jwt_key: bytes that access tokens are signed with.
     :ivar local: the conductor is in this process and hands streams over itself.
     :ivar readiness: functions that raise an ObmdError while the service cannot work.
     :ivar rates: limits on callers without credentials, in this process.
@@ -73,6 +74,7 @@ class Services:
     router: object
     public_key: object
     admin_hash: str = dataclasses.field(repr=False)
+    jwt_key: bytes | None = dataclasses.field(default=None, repr=False)
     local: bool = False
     readiness: tuple = ()
     slots: StreamSlots = dataclasses.field(default_factory=StreamSlots)

@@ -10,6 +10,7 @@ import threading
 from oslo_config import cfg
 
 from obmd.api import app
+from obmd.api import bearer
 from obmd.api import errors as api_errors
 from obmd.api import operations
 from obmd.common import errors
@@ -42,6 +43,7 @@ def connect():
     :raises Unavailable: the database does not answer.
     """
     admin_hash = _admin_hash()
+    jwt_key = _jwt_key()
     public_key = secrets.PublicKey.load(secrets.key_paths()[1])
     registry.load()
     engine.setup()
@@ -62,6 +64,7 @@ def connect():
         router=router,
         public_key=public_key,
         admin_hash=admin_hash,
+        jwt_key=jwt_key,
         readiness=(conductors.all, some_conductor, bus.check),
     )
     # Nothing fails any more: what goes on for ever is begun once, however often a start is tried.
@@ -77,6 +80,15 @@ def _admin_hash():
             f'[api] admin_token_file is not set; "{secrets.TOKEN_COMMAND}" makes the file'
         )
     return secrets.token_hash(secrets.read_admin_token(path))
+
+
+def _jwt_key():
+    path = CONF.actions.jwt_secret_file
+    if not path:
+        raise errors.Fatal(
+            f'[actions] jwt_secret_file is not set; "{secrets.JWT_COMMAND}" makes the file'
+        )
+    return bearer.load_key(path)
 
 
 class _Lazy:

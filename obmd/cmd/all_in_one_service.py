@@ -101,6 +101,7 @@ class _AllInOne:
             router=self._router,
             public_key=public_key,
             admin_hash=admin_hash,
+            jwt_key=parts.own_jwt_key(),
             local=True,
             readiness=(self._conductor.status.require_ready, self._demo_ready),
         )

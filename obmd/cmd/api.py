@@ -12,7 +12,8 @@ The HTTP API of obmd: checks requests and tokens and calls the conductors over t
 It never talks to a BMC and cannot read a BMC's password.
 
 It needs a database that "obmd-manage db upgrade" has set up, the conductors' public key, the
-file with the admin token ([api] admin_token_file) and a message bus ([DEFAULT] transport_url).
+file with the admin token ([api] admin_token_file), the secret of access tokens ([actions]
+jwt_secret_file) and a message bus ([DEFAULT] transport_url).
 Options come from --config-file, /etc/obmd/obmd.conf and OS_<GROUP>__<OPTION>.
 """
 

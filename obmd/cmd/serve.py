@@ -3,6 +3,7 @@
 import contextlib
 import os
 
+from obmd.api import bearer
 from obmd.common import errors
 from obmd.common import exposition
 from obmd.common import listening
@@ -76,6 +77,14 @@ def own_admin_token():
     if not os.path.exists(path):
         secrets.write_secret(path, secrets.new_token() + '\n')
     return path, secrets.token_hash(secrets.read_admin_token(path))
+
+
+def own_jwt_key():
+    """The all-in-one's: its secret is made at its first start.  :returns: bytes."""
+    path = secrets.jwt_secret_path()
+    if not os.path.exists(path):
+        secrets.write_secret(path, secrets.new_jwt_secret() + '\n')
+    return bearer.load_key(path)
 
 
 def own_keys():

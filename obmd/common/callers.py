@@ -9,10 +9,11 @@ import dataclasses
 import ipaddress
 import re
 
-ADMIN, HOLDER, OBMD = 'admin', 'holder', 'obmd'
+ADMIN, HOLDER, BEARER, OBMD = 'admin', 'holder', 'bearer', 'obmd'
 _NAMES = {
     ADMIN: 'the admin',
     HOLDER: "the holder of the node's token",
+    BEARER: 'the holder of an access token',
     OBMD: 'obmd itself',
 }
 _REQUEST_ID = re.compile('[0-9A-Za-z-]{1,64}')
@@ -20,7 +21,8 @@ _REQUEST_ID = re.compile('[0-9A-Za-z-]{1,64}')
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """:ivar who: ``ADMIN``, ``HOLDER``, ``OBMD`` (work that goes on by itself) or None: not known.
+    """:ivar who: ``ADMIN``, ``HOLDER``, ``BEARER``, ``OBMD`` (work that goes on by itself) or
+        None: not known.
     :ivar request_id: str or None, of the request, or of the one that began what goes on.
     :ivar address: str or None, of the client.
     """

@@ -38,14 +38,17 @@ __all__ = [
     'add_key',
     'admin_token_path',
     'create_keys',
+    'jwt_secret_path',
     'key_paths',
     'matches',
     'new_id',
+    'new_jwt_secret',
     'new_token',
     'open_info',
     'open_json',
     'parse_token',
     'read_admin_token',
+    'read_jwt_secret',
     'read_private',
     'scrub',
     'seal_info',
@@ -57,6 +60,9 @@ __all__ = [
 #: what to type when a key is missing, named by each refusal
 KEY_COMMAND = 'obmd-manage key new'
 TOKEN_COMMAND = 'obmd-manage token new --write'  # noqa: S105
+JWT_COMMAND = 'obmd-manage generate-jwt-secret'
+#: bytes of a secret that signs access tokens, at least: one can try secrets on a token at home
+SHORTEST_SECRET = 16
 #: what is sealed is padded to a multiple of this, in bytes: else its length tells the password's
 _PADDING = 128
 
@@ -400,3 +406,26 @@ def read_admin_token(path):
     if token is None:
         raise errors.Fatal(f'{path}: an admin token is exactly 32 hexadecimal digits')
     return token
+
+
+def new_jwt_secret():
+    """:returns: str, what access tokens are signed with."""
+    return secrets.token_urlsafe(48)
+
+
+def jwt_secret_path():
+    """:returns: str, ``[actions] jwt_secret_file`` or its default under ``state_path``."""
+    default = os.path.join(os.path.abspath(CONF.state_path), 'jwt.secret')
+    return CONF.actions.jwt_secret_file or default
+
+
+def read_jwt_secret(path):
+    """:returns: bytes, the file's text without its final newline.
+
+    :raises Fatal: missing, readable by others, or too short.
+    """
+    text = read_private(path, f'run "{JWT_COMMAND}"')
+    secret = text.removesuffix('\n').encode()
+    if len(secret) < SHORTEST_SECRET:
+        raise errors.Fatal(f'{path}: the secret has less than {SHORTEST_SECRET} bytes')
+    return secret

@@ -535,6 +535,7 @@ class Split(Deployment):
         self.manage('db', 'upgrade')
         self.manage('key', 'new')
         self.manage('token', 'new', '--write', config=self.api_config)
+        self.manage('generate-jwt-secret', config=self.api_config)
         with open(os.path.join(self.folder, 'api', 'admin-token')) as file:
             self.admin_token = file.read().strip()
         for process in self.processes:
@@ -602,5 +603,6 @@ class Split(Deployment):
                 **options,
             },
             'secrets': {'public_key_file': os.path.join(folder, 'conductor.pub')},
+            'actions': {'jwt_secret_file': os.path.join(folder, 'jwt.secret')},
         }
         return write_config(self.config_of(name), SHORT, self._common, own, self._config)

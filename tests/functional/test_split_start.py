@@ -14,6 +14,11 @@ REFUSALS = {
         {'api': {'admin_token_file': '/nonexistent/admin'}},
         'obmd-manage token new',
     ),
+    'no secret for access tokens': (
+        'obmd-api',
+        {'actions': {'jwt_secret_file': '/nonexistent/secret'}},
+        'obmd-manage generate-jwt-secret',
+    ),
     'no public key': (
         'obmd-api',
         {'secrets': {'public_key_file': '/nonexistent/pub'}},

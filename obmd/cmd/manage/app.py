@@ -13,6 +13,7 @@ from cliff import app
 from cliff import commandmanager
 from oslo_config import cfg
 
+from obmd.cmd.manage import audits
 from obmd.cmd.manage import base
 from obmd.cmd.manage import conductors
 from obmd.cmd.manage import consoles
@@ -49,6 +50,11 @@ COMMANDS = {
     'conductor remove': removal.ConductorRemove,
     'console log': consoles.ConsoleLog,
     'token new': tokens.TokenNew,
+    'token list': tokens.TokenList,
+    'token revoke': tokens.TokenRevoke,
+    'generate-token': tokens.GenerateToken,
+    'generate-jwt-secret': tokens.GenerateJwtSecret,
+    'audit list': audits.AuditList,
     'import obmd': import_obmd.ImportObmd,
 }
 

@@ -1,11 +1,14 @@
 """What every command of ``obmd-manage`` shares."""
 
+import os
+import pwd
 import time
 
 from cliff import command
 from cliff import lister
 from cliff import show
 
+from obmd.db import audit as audits
 from obmd.db import engine
 from obmd.db import nodes
 
@@ -41,6 +44,30 @@ def every_node():
 def open_database():
     engine.setup()
     engine.check_schema()
+
+
+def audit(action, nodes=None, detail=None):
+    """Put into the audit trail what an operator has done here.
+
+    :param action: str, such as ``token revoke``.  :param nodes: str, a folded range, or None.
+    """
+    uid = os.getuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = None
+    entry = audits.Entry(
+        time.time(),
+        action,
+        'admin',
+        claimed_user=user,
+        claimed_uid=uid,
+        door='manage',
+        nodes=nodes,
+        outcome='ok',
+        detail=detail,
+    )
+    audits.write(entry)
 
 
 class Configured:
