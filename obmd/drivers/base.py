@@ -108,12 +108,18 @@ class Power(abc.ABC):
     #: what ``set_power`` takes
     ON, OFF, RESET, CYCLE, SOFT_OFF, DIAG = 'on', 'off', 'reset', 'cycle', 'soft_off', 'diag'
 
+    #: what ``power_status`` may say beside ``on`` and ``off``: on its way to one of them, or asleep
+    PENDING, STOPPING, SLEEPING = 'pending', 'stopping', 'sleeping'
+
     #: ``set_power('cycle')`` is all of a power cycle, hard or soft; obmd has nothing to wait for
     cycles_itself = False
 
     @abc.abstractmethod
     def power_status(self, deadline):
-        """Ask the BMC now.  :returns: str, ``on`` or ``off`` for real hardware.
+        """Ask the BMC now.
+
+        :returns: str, ``on`` or ``off`` for real hardware; an instance in a cloud may also be
+            ``PENDING``, ``STOPPING`` or ``SLEEPING``.
 
         :raises: BmcSilent, BmcRefused, CredentialsRefused.
         """
@@ -197,12 +203,35 @@ class EventLog(abc.ABC):
         """
 
 
+class MachineType(abc.ABC):
+    """What size of machine a cloud gives: its own name for it, such as ``t3.medium``."""
+
+    @property
+    @abc.abstractmethod
+    def machine_types(self):
+        """dict of the names that users say (``general-small``) to the cloud's own; in an order
+        for people."""
+
+    @abc.abstractmethod
+    def machine_type(self, deadline):
+        """Ask now.  :returns: str, the cloud's own name.  :raises: as ``power_status``."""
+
+    @abc.abstractmethod
+    def set_machine_type(self, raw, deadline):
+        """Change it; the machine is off.
+
+        :param raw: str, the cloud's own name.
+        :raises: as ``power_status``; OutcomeUnknown.
+        """
+
+
 #: what each capability is called by callers and in error messages
 CAPABILITIES = {
     'power': Power,
     'boot_device': BootDevice,
     'console': Console,
     'event_log': EventLog,
+    'machine_type': MachineType,
 }
 
 

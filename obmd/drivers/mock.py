@@ -13,7 +13,7 @@ from obmd.drivers import base
 RATE = 100
 
 
-class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console):
+class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.MachineType):
     """``info``: ``{"addr": str, "NumWrites": int}``, both optional."""
 
     aliases = ('http://schema.massopencloud.org/haas/v0/obm/mock',)
@@ -33,9 +33,11 @@ class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console):
     cycles_itself = True
     line_chunks = True
     always_on_demand = True
+    machine_types = {'general-small': 'mock.small', 'general-large': 'mock.large'}
 
     def __init__(self, node, info):
         super().__init__(node, info)
+        self._machine_type = self.machine_types['general-small']
         # Shared by whoever asks: no number is ever given twice.
         self._numbers = itertools.count(int(info.get('NumWrites', 0)))
 
@@ -51,6 +53,12 @@ class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console):
 
     def set_boot_device(self, device, deadline):
         pass
+
+    def machine_type(self, deadline):
+        return self._machine_type
+
+    def set_machine_type(self, raw, deadline):
+        self._machine_type = raw
 
     def open_console(self, sink, deadline, takeover=False):
         handle = _Counter(self, sink)

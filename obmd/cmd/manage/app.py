@@ -13,6 +13,7 @@ from cliff import app
 from cliff import commandmanager
 from oslo_config import cfg
 
+from obmd.cmd.manage import actions
 from obmd.cmd.manage import audits
 from obmd.cmd.manage import base
 from obmd.cmd.manage import conductors
@@ -49,6 +50,7 @@ COMMANDS = {
     'conductor undrain': drains.ConductorUndrain,
     'conductor remove': removal.ConductorRemove,
     'console log': consoles.ConsoleLog,
+    'action check': actions.ActionCheck,
     'token new': tokens.TokenNew,
     'token list': tokens.TokenList,
     'token revoke': tokens.TokenRevoke,
