@@ -4,6 +4,7 @@ Where a request ends must be read as a proxy in front reads it, or the rest of o
 becomes the beginning of another's (RFC 9112, section 11.2): what is in doubt is refused.
 """
 
+import email.utils
 import errno
 import json
 import re
@@ -97,6 +98,18 @@ def refused(status, phrase, body, headers=()):
         *(f'{name}: {value}' for name, value in headers),
     ]
     return '\r\n'.join([*lines, '', '']).encode() + body
+
+
+def stream_head(status, headers, chunked):
+    """:param status: str of WSGI.  :returns: bytes, what goes before a stream's first chunk."""
+    lines = [
+        f'HTTP/1.1 {status}',
+        *(f'{name}: {value}' for name, value in headers),
+        f'Date: {email.utils.formatdate(usegmt=True)}',
+        *(['Transfer-Encoding: chunked'] if chunked else []),
+        'Connection: close',
+    ]
+    return '\r\n'.join([*lines, '', '']).encode('latin-1')
 
 
 def internal_error():

@@ -10,7 +10,8 @@ Such an object is
 - with ``on_end(callback)``: ``callback()`` once the stream has ended or been closed, at once if
   it has already; called in the thread of the hub,
 - with ``write_timeout``: seconds that one write may stand still, or None: for as long as the
-  stream is wanted.
+  stream is wanted,
+- with ``keepalive``: what ``obmd.common.keepalive`` takes after the socket, or None.
 
 Under another WSGI server the same object is iterated like any body.
 """
@@ -28,6 +29,7 @@ from eventlet.green import socket
 from eventlet.green import ssl
 
 from obmd.common import exposition
+from obmd.common import keepalive
 from obmd.common import listening
 from obmd.common import requests
 
@@ -175,32 +177,30 @@ class _Streaming:
         self._socket = protocol.connection
         self._stream = stream
         self._watch = None
-        self._timer = None
+        self._timer = self._keepalive = None
         self._finished = False
         self.sent = 0
 
     def run(self, status, headers):
         """Write headers, chunks and end; returns when the connection is to be closed."""
         chunked = self._protocol.request_version == 'HTTP/1.1'
-        lines = [f'HTTP/1.1 {status}', *(f'{name}: {value}' for name, value in headers)]
-        lines.append(f'Date: {wsgi.format_date_time(time.time())}')
-        if chunked:
-            lines.append('Transfer-Encoding: chunked')
-        lines.append('Connection: close')
-        sock = self._socket
+        sock, send = self._socket, self._socket.sendall
         sock.settimeout(self._stream.write_timeout)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         hub = hubs.get_hub()
         self._watch = hub.add(hub.READ, sock.fileno(), self._readable, self._gone, self._gone)
         self._stream.on_end(self._ended)
         try:
-            sock.sendall(('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1'))
+            send(requests.stream_head(status, headers, chunked))
+            if chunked and self._stream.keepalive is not None:
+                self._keepalive = keepalive.Keepalive(sock.sendall, *self._stream.keepalive)
+                send = self._keepalive.send
             for data in self._stream:
                 if data:
-                    sock.sendall(b'%x\r\n%b\r\n' % (len(data), data) if chunked else data)
+                    send(b'%x\r\n%b\r\n' % (len(data), data) if chunked else data)
                     self.sent += len(data)
             if chunked:
-                sock.sendall(b'0\r\n\r\n')
+                send(b'0\r\n\r\n')
                 # of many that end at once, all are told before the first is cleared away
                 eventlet.sleep(0)
         except OSError as e:
@@ -208,8 +208,8 @@ class _Streaming:
         finally:
             self._finished = True
             self._unwatch()
-            if self._timer is not None:
-                self._timer.cancel()
+            for ticking in filter(None, (self._timer, self._keepalive)):
+                ticking.cancel()
             self._stream.close()
 
     def _readable(self, _fileno):

@@ -17,6 +17,8 @@ class Stream:
     is_stream = True
     #: seconds that one write to the client may stand still; None: any number
     write_timeout = None
+    #: (seconds, zeros) of ``obmd.common.keepalive``, or None: it may be silent
+    keepalive = None
 
     def __init__(self):
         self.ended = None

@@ -1,7 +1,7 @@
 """A service to test the listener with: ``python -m tests.functional.common.served [CERT KEY]``.
 
 It prints its port.  ``/stream/NAME`` is a stream that ``/put/NAME`` feeds and ``/end/NAME`` ends;
-``/state`` tells how it goes.
+``?ZEROS`` has it kept alive by so many.  ``/state`` tells how it goes.
 """
 
 import eventlet
@@ -33,6 +33,8 @@ def answer(environ, start_response):
     if action == 'stream':
         stream = STREAMS[name] = viewer.LineStream()
         stream.on_end(lambda: ENDED.append(name))
+        if query := environ.get('QUERY_STRING'):
+            stream.keepalive = 0.05, int(query)
         start_response('200 OK', [('Content-Type', 'application/octet-stream')])
         return stream
     if action == 'put':

@@ -1,6 +1,7 @@
 """The listener over real sockets, with and without TLS."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -149,6 +150,44 @@ def test_each_item_is_a_chunk_and_the_end_is_clean(service):
         assert receive_until(sock, expected) == expected
     service.ask('/end/chunks')
     assert receive_all(sock) == b'0\r\n\r\n'
+
+
+def test_zeros_ahead_of_a_chunk_keep_a_silent_stream_alive_and_are_not_seen(service):
+    sock, head = service.stream(b'zeros?9')
+    received = head.partition(b'\r\n\r\n')[2]
+    while received != b'0' * 9:
+        received += sock.recv(1)
+    service.ask('/put/zeros', b'line\n')
+    received = receive_until(sock, b'line\n\r\n0')
+    assert received.startswith(b'5\r\nline\n\r\n0')
+    service.ask('/end/zeros')
+    end = received.removeprefix(b'5\r\nline\n\r\n') + receive_all(sock)
+    assert re.fullmatch(rb'0{1,10}\r\n\r\n', end), end
+
+
+def test_clients_read_a_stream_that_is_kept_alive(service, certificate):
+    context = ssl.create_default_context(cafile=certificate[0])
+    arguments = {'context': context} if service._certificate else {}
+    kind = http.client.HTTPSConnection if service._certificate else http.client.HTTPConnection
+    connection = kind('localhost', service.port, timeout=5, **arguments)
+    connection.request('GET', '/stream/read?9')
+    answer = connection.getresponse()
+    for number in range(3):
+        time.sleep(0.2)
+        service.ask('/put/read', b'line %d\n' % number)
+        assert answer.readline() == b'line %d\n' % number
+    service.ask('/end/read')
+    assert answer.read() == b''
+    connection.close()
+
+
+def test_http_1_0_is_not_kept_alive(service):
+    sock, _ = service.stream(b'old?9', version=b'1.0')
+    time.sleep(0.3)
+    service.ask('/put/old', b'line\n')
+    assert receive_until(sock, b'\n') == b'line\n'
+    service.ask('/end/old')
+    assert receive_all(sock) == b''
 
 
 def test_http_1_0_gets_no_chunks(service):
