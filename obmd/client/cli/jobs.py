@@ -1,0 +1,83 @@
+"""``obm job ...``"""
+
+from obmd.client.cli import base
+from obmd.client.cli import running
+
+
+class _OneJob:
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument('job', metavar='JOB', help='Its id.')
+        return parser
+
+
+class JobList(base.Lister):
+    """List jobs, newest first."""
+
+    columns = {
+        'Id': lambda job: job['id'],
+        'Command': lambda job: ' '.join([job['command'], *(job.get('arguments') or ())]),
+        'Nodes': lambda job: job.get('nodes') or '',
+        'State': lambda job: job['state'],
+        'Status': lambda job: job.get('status'),
+        'Runs': lambda job: job.get('total'),
+        'Failed': lambda job: job.get('failed'),
+        'Created': lambda job: job.get('created_at'),
+    }
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--state', choices=('running', 'ended'))
+        return parser
+
+    def take_action(self, parsed_args):
+        return self.table(self.client.jobs.list(state=parsed_args.state))
+
+
+class JobShow(_OneJob, base.ShowOne):
+    """Show a job."""
+
+    def take_action(self, parsed_args):
+        job = self.client.jobs.get(parsed_args.job)
+        job.pop('links', None)
+        for name, count in (job.pop('counts', None) or {}).items():
+            job[f'runs_{name}'] = count
+        return self.table(job)
+
+
+class JobRuns(_OneJob, base.Lister):
+    """List what a job does on each node."""
+
+    columns = {
+        'Node': lambda run: run['node'] or '',
+        'State': lambda run: run['state'],
+        'Outcome': lambda run: run.get('outcome') or '',
+        'Status': lambda run: run.get('status'),
+        'Reason': lambda run: run.get('reason') or '',
+        'Conductor': lambda run: run.get('conductor') or '',
+        'Started': lambda run: run.get('started_at') or '',
+        'Ended': lambda run: run.get('ended_at') or '',
+        'Bytes': lambda run: run.get('output_bytes'),
+    }
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--state', choices=('queued', 'running', 'ended'))
+        return parser
+
+    def take_action(self, parsed_args):
+        return self.table(self.client.jobs.runs(parsed_args.job, state=parsed_args.state))
+
+
+class JobWatch(_OneJob, running.Watched):
+    """Show a job's output from its beginning to its end; Ctrl-C leaves it to itself."""
+
+    def take_action(self, parsed_args):
+        return self.watch(self.client.jobs.get(parsed_args.job), parsed_args)
+
+
+class JobCancel(_OneJob, base.Command):
+    """End what a job runs, and start nothing more of it."""
+
+    def take_action(self, parsed_args):
+        self.client.jobs.cancel(parsed_args.job)
