@@ -33,9 +33,20 @@ def about(text, nodes):
 
 def folded(nodes):
     """:returns: str, ``n[1-3],x (4 nodes)``, cut where it is too long."""
-    from ClusterShell import NodeSet
-
-    text = NodeSet.fold(*nodes) if len(nodes) > 1 else ''.join(nodes)
+    text = _fold(nodes)
     if len(text) > LONGEST:
         text = text[:LONGEST] + '...'
     return f'{text} ({len(nodes)} nodes)' if len(nodes) > 1 else text
+
+
+def _fold(nodes):
+    if len(nodes) > 1 and all(base.is_one(node) for node in nodes):
+        from ClusterShell import NodeSet
+
+        try:
+            found = NodeSet.NodeSet.fromlist(nodes, resolver=NodeSet.RESOLVER_NOGROUP)
+            return str(found)
+        except Exception:
+            # its parser lets more than its own errors out; a name that it cannot read stays
+            pass
+    return ','.join(nodes)

@@ -11,6 +11,13 @@ from obmd.client import errors
 #: what may change a terminal: control characters but tab, and every escape sequence but colours
 _UNSAFE = re.compile(r'\x1b\[[0-9;]{0,30}m|[\x00-\x08\x0a-\x1f\x7f-\x9f]')
 _COLOUR = re.compile(r'\x1b\[[0-9;]*m')
+#: what makes a text more than one node's name, or a pattern
+_RANGE = frozenset('[],@!&^*? ')
+
+
+def is_one(nodes):
+    """:returns: bool, whether a range is the name of one node."""
+    return not _RANGE & set(nodes)
 
 
 def printable(value):

@@ -7,8 +7,6 @@ from obmd.client.cli import base
 
 #: requests at once
 TOGETHER = 16
-#: what makes a text more than one node's name
-_RANGE = frozenset('[],@!&^ ')
 
 
 class Each(base.Command):
@@ -17,7 +15,7 @@ class Each(base.Command):
 
         :raises Refused: some of them do not exist.
         """
-        if not _RANGE & set(nodes):
+        if base.is_one(nodes):
             return [nodes]
         return [node['name'] for node in self.client.nodes.list(nodes=nodes)]
 

@@ -9,6 +9,7 @@ from obmd.client.cli import files
 
 #: of the file, no node
 META = '__meta__'
+_NO_NUMBERS = (float('inf'), float('-inf'))
 
 
 class NodeImport(each.Each):
@@ -69,6 +70,7 @@ def nodes_of(said):
         if name == META:
             continue
         label = base.printable(name)
+        _check(label, {name: node})
         if not isinstance(node, dict | None):
             raise errors.ClientError(f'{label}: names and values are expected')
         parameters = dict(node or {})
@@ -77,7 +79,24 @@ def nodes_of(said):
         ranks = [ranks] if isinstance(ranks, str) else ranks
         if not (isinstance(ranks, list) and all(isinstance(rank, str) for rank in ranks)):
             raise errors.ClientError(f'{label}: ranks must be a list of names')
-        found[str(name)] = {'ranks': ranks, 'parameters': parameters}
+        found[name] = {'ranks': ranks, 'parameters': parameters}
     if not found:
         raise errors.ClientError('the file names no node')
     return found
+
+
+def _check(label, value):
+    """:raises ClientError: YAML made of a word what JSON does not have, or what was not meant."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            # 007 is 7 there, and on is true
+            if not isinstance(name, str):
+                raise errors.ClientError(f'{label}: the name {base.printable(name)} needs quotes')
+            _check(label, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check(label, inner)
+    elif not isinstance(value, str | bool | int | float | None) or value in _NO_NUMBERS:
+        raise errors.ClientError(f'{label}: the value {base.printable(value)} needs quotes')
+    elif value != value:
+        raise errors.ClientError(f'{label}: the value nan needs quotes')

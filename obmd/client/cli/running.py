@@ -74,7 +74,8 @@ class Running(Watched):
         jobs = self.client.jobs
         if options.dry_run:
             return self._tell(jobs.plan(command, nodes, arguments))
-        if question is not None and not options.yes:
+        is_one = ask_from > 1 and nodes is not None and base.is_one(nodes)
+        if question is not None and not options.yes and not is_one:
             planned = [run['node'] for run in jobs.plan(command, nodes, arguments)]
             if len(planned) >= ask_from:
                 named = [node for node in planned if node is not None]
