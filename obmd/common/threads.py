@@ -9,6 +9,8 @@ taken here before ``obmd.cmd`` patches anything.
 import _thread
 import logging
 import os
+import queue
+import socket
 import time
 
 LOG = logging.getLogger(__name__)
@@ -17,6 +19,9 @@ _start_native = _thread.start_new_thread
 native_sleep = time.sleep
 native_write = os.write
 native_open = os.open
+native_read = os.read
+#: a queue whose put() never waits and whose get() a native thread may wait in
+native_queue = queue.SimpleQueue
 
 
 def spawn(function, *args):
@@ -56,3 +61,22 @@ def native_log(line):
         native_write(2, line.encode('utf-8', 'replace') + b'\n')
     except OSError:
         pass
+
+
+class Bell:
+    """Rung by a native thread, heard by one that may be green."""
+
+    def __init__(self):
+        self._hear, self._ring = socket.socketpair()
+        self._ring.setblocking(False)
+
+    def ring(self):
+        """From any thread; never waits."""
+        try:
+            native_write(self._ring.fileno(), b'\0')
+        except OSError:
+            pass  # full: it is heard anyway
+
+    def wait(self):
+        """Until it was rung since the last time."""
+        self._hear.recv(4096)

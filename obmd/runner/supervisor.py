@@ -1,0 +1,370 @@
+"""The loop that runs scripts: starts them, reads them, limits them, kills them, says how it went.
+
+A run ends when its first process has ended, nothing is left of its process group, and both pipes
+are at their end or have been given up.  Its END frame is queued before its end is told.
+"""
+
+import heapq
+import itertools
+import os
+import select
+import sys
+import time
+
+from obmd.runner import channel
+from obmd.runner import clearing
+from obmd.runner import frames
+from obmd.runner import run as runs
+from obmd.runner.clearing import Clearing
+
+CANCELLED, TIMED_OUT, OUTPUT_LIMIT, LOST = 'cancelled', 'timed_out', 'output_limit', 'lost'
+#: exit statuses of runs that did not exit by themselves; 124 and 125 as timeout(1) has them
+STATUS = {CANCELLED: 130, TIMED_OUT: 124, OUTPUT_LIMIT: 125, LOST: 1}
+#: seconds between two looks at the lease, at time limits and for strays; while nothing runs
+TICK, IDLE_TICK = 0.25, 1.0
+#: reads that take what a script wrote last: a pipe holds 1 MiB at most, pipe(7)
+LAST_READS = 17
+#: seconds between two times that the conductor is told of output only
+PAUSE = 0.01
+#: seconds from SIGKILL until a process counts as one that cannot be killed
+UNKILLABLE = 10.0
+#: seconds from SIGTERM to SIGKILL for what prints too much
+SHORT_GRACE = 1.0
+
+
+class Job:
+    """:ivar left: bytes of output that its runs may write yet."""
+
+    def __init__(self, limit):
+        self.left = limit
+
+
+class Supervisor:
+    """:param conductor: :class:`obmd.runner.channel.Channel`.
+    :param files: :class:`obmd.runner.output.Files`.
+    :param labels: :class:`obmd.runner.labels.Labels`.
+    :param wake: eventfd that ``files`` writes.
+    :param grace: seconds from SIGTERM to SIGKILL.
+    :param refusal: str, why no script may run, or None.
+    """
+
+    def __init__(self, conductor, files, labels, wake, grace, refusal, clock):
+        self._conductor = conductor
+        self._files = files
+        self._labels = labels
+        self._wake = wake
+        self._grace = grace
+        self._refusal = refusal
+        self._clock = clock
+        self._null = os.open('/dev/null', os.O_RDONLY | os.O_CLOEXEC)
+        self._clearing = Clearing(labels, self._finish_cleared)
+        self._jobs = {}
+        self._runs = {}
+        self._by_pid = {}
+        self._watched = {}
+        self._waiting = set()
+        self._timers = []
+        self._order = itertools.count()
+        self._ended = []
+        self._grown = {}
+        self._closed = []
+        self._told_at = 0.0
+        self._lease_until = clock()
+        self._clears = False
+        self._gone = False
+        self._poll = select.epoll()
+        self._poll.register(conductor.fileno(), select.EPOLLIN)
+        self._poll.register(wake, select.EPOLLIN)
+        self._do = {
+            'job': self._open_job,
+            'start': self._start,
+            'kill': self._kill_ordered,
+            'say': self._say,
+            'end': self._end_ordered,
+            'close': self._close_job,
+            'lease': self._renew,
+        }
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    def serve(self):
+        """Work until the conductor has gone and nothing of its scripts is left."""
+        self._after(0.0, self._tick)
+        while not (self._gone and not self._runs):
+            for descriptor, _ in self._poll.poll(self._pause()):
+                self._look(descriptor)
+            now = self._clock()
+            while self._timers and self._timers[0][0] <= now:
+                heapq.heappop(self._timers)[2]()
+            self._tell()
+        self._clearing.end()
+
+    def _pause(self):
+        """:returns: seconds until something is due."""
+        pause = self._timers[0][0] - self._clock()
+        if (self._grown or self._closed) and not self._gone and not self._conductor.blocked:
+            pause = min(pause, self._told_at + PAUSE - self._clock())
+        return max(0.0, pause)
+
+    def _look(self, descriptor):
+        if descriptor in self._watched:
+            run = self._watched[descriptor]
+            if descriptor == run.process:
+                self._leader_ended(run)
+            else:
+                self._read(run, descriptor)
+        elif descriptor == self._wake:
+            os.eventfd_read(self._wake)
+            self._grown.update(self._files.written())
+            self._closed += self._files.closed()
+            self._go_on_reading()
+        elif not self._gone:
+            self._listen()
+
+    def _listen(self):
+        try:
+            for message in self._conductor.receive():
+                self._do[message['do']](message)
+            self._conductor.flush()
+            self._watch_sending()
+        except channel.Gone:
+            self._conductor_gone()
+        except (KeyError, TypeError, AttributeError) as error:
+            print(f'obmd-runner: no message: {error!r}', file=sys.stderr, flush=True)
+            self._conductor_gone()
+
+    def _after(self, seconds, function):
+        heapq.heappush(self._timers, (self._clock() + seconds, next(self._order), function))
+
+    def _tick(self):
+        self._after(TICK if self._runs else IDLE_TICK, self._tick)
+        self._reap()
+        self._clearing.sweep(self._clock())
+        now = self._clock()
+        if now > self._lease_until:
+            self._kill_all('its conductor has lost the right to act', self._grace)
+        for run in list(self._runs.values()):
+            if now > run.due:
+                self._kill(run, TIMED_OUT, 'it took longer than it may', self._grace)
+
+    def _tell(self):
+        """News for the conductor: ends at once, output now and then."""
+        if self._gone or self._conductor.blocked:
+            return
+        now = self._clock()
+        due = (self._grown or self._closed) and now >= self._told_at + PAUSE
+        if not self._ended and not due:
+            return
+        news = {
+            'do': 'news',
+            'ended': self._ended,
+            'wrote': self._grown,
+            'closed': self._closed,
+        }
+        self._ended, self._grown, self._closed, self._told_at = [], {}, [], now
+        try:
+            self._conductor.send(news)
+            self._watch_sending()
+        except channel.Gone:
+            self._conductor_gone()
+
+    def _watch_sending(self):
+        wanted = select.EPOLLIN | (select.EPOLLOUT if self._conductor.blocked else 0)
+        self._poll.modify(self._conductor.fileno(), wanted)
+
+    def _conductor_gone(self):
+        if not self._gone:
+            self._gone = True
+            self._poll.unregister(self._conductor.fileno())
+            self._kill_all('its conductor has gone', SHORT_GRACE)
+
+    # -- what the conductor asks for ------------------------------------------------------------
+
+    def _open_job(self, message):
+        self._files.open(message['job'], self._conductor.descriptor())
+        self._jobs.setdefault(message['job'], Job(message['limit']))
+
+    def _close_job(self, message):
+        self._jobs.pop(message['job'], None)
+        self._files.close(message['job'])
+
+    def _renew(self, message):
+        self._lease_until = self._clock() + message['seconds']
+
+    def _say(self, message):
+        text = message['text'].encode('utf-8', 'replace')
+        for at in range(0, len(text), frames.LONGEST):
+            piece = text[at : at + frames.LONGEST]
+            self._files.write(message['job'], message['position'], message['kind'], piece)
+
+    def _end_ordered(self, message):
+        end = frames.end(message['outcome'], message['status'])
+        self._files.write(message['job'], message['position'], frames.END, end)
+
+    def _start(self, message):
+        job, position = message['job'], message['position']
+        label = self._labels.new()
+        try:
+            if self._refusal is not None:
+                raise runs.NotStarted(runs.CANNOT_RUN, self._refusal)
+            if job not in self._jobs or (job, position) in self._runs:
+                raise runs.NotStarted(runs.CANNOT_RUN, 'its job is not open, or it runs already')
+            if self._clock() > self._lease_until:
+                raise runs.NotStarted(runs.CANNOT_RUN, 'the conductor may not act now')
+            run = runs.start(message, label, self._labels, self._null)
+        except runs.NotStarted as error:
+            self._labels.forget(label)
+            self._report(job, position, runs.NOT_STARTED, error.status, error.reason, 0)
+            return
+        self._runs[job, position] = self._by_pid[run.pid] = run
+        for descriptor in (run.process, *run.pipes):
+            self._watched[descriptor] = run
+            self._poll.register(descriptor, select.EPOLLIN)
+        run.due = self._clock() + message['timeout']
+
+    def _kill_ordered(self, message):
+        run = self._runs.get((message['job'], message['position']))
+        if run is not None:
+            self._kill(run, message['outcome'], message['reason'], self._grace)
+
+    # -- output -----------------------------------------------------------------------------------
+
+    def _read(self, run, descriptor):
+        if self._files.crowded:
+            self._poll.unregister(descriptor)
+            self._waiting.add(descriptor)
+            return
+        try:
+            data = os.read(descriptor, frames.LONGEST)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close_pipe(run, descriptor)
+            self._finish_if_over(run)
+            return
+        job = self._jobs.get(run.job)
+        fits = data[: job.left] if job is not None else data
+        run.output_bytes += len(fits)
+        if fits:
+            self._files.write(run.job, run.position, run.pipes[descriptor], fits)
+        if job is not None:
+            job.left -= len(fits)
+            if len(fits) < len(data):
+                self._close_pipes(run)
+                why = 'the job has written as much as [actions] output_limit lets it'
+                self._kill(run, OUTPUT_LIMIT, why, SHORT_GRACE)
+
+    def _go_on_reading(self):
+        if self._waiting and not self._files.crowded:
+            for descriptor in self._waiting:
+                self._poll.register(descriptor, select.EPOLLIN)
+            self._waiting.clear()
+
+    def _close_pipe(self, run, descriptor):
+        del run.pipes[descriptor], self._watched[descriptor]
+        self._waiting.discard(descriptor)
+        os.close(descriptor)
+
+    def _close_pipes(self, run):
+        for descriptor in list(run.pipes):
+            self._close_pipe(run, descriptor)
+
+    # -- ends -----------------------------------------------------------------------------------
+
+    def _kill(self, run, outcome, reason, grace):
+        if run.ended or run.leader_gone or run.outcome is not None:
+            return
+        run.outcome, run.status, run.reason = outcome, STATUS.get(outcome, 1), reason
+        clearing.terminate(run)
+        self._after(grace, lambda: clearing.kill(run))
+        self._after(grace + UNKILLABLE, lambda: self._give_up(run))
+
+    def _kill_all(self, reason, grace):
+        for run in list(self._runs.values()):
+            self._kill(run, LOST, reason, grace)
+
+    def _give_up(self, run):
+        """It sleeps in the kernel, or is another user's."""
+        if not run.ended:
+            run.reason = f'{run.reason}; it cannot be killed'
+            self._finish(run)
+
+    def _leader_ended(self, run):
+        self._forget_process(run)
+        run.exited(os.waitid(os.P_PIDFD, run.process, os.WEXITED))
+        for descriptor in list(run.pipes):
+            self._drain(run, descriptor)
+        if not self._finish_if_over(run):
+            self._clearing.begin(run, self._clock())
+            if not self._clears:
+                self._clear()
+
+    def _forget_process(self, run):
+        del self._watched[run.process], self._by_pid[run.pid]
+        self._poll.unregister(run.process)
+
+    def _drain(self, run, descriptor):
+        """What a script wrote last is there when it has ended."""
+        for _ in range(LAST_READS):
+            before = run.output_bytes
+            if descriptor in run.pipes and descriptor not in self._waiting:
+                self._read(run, descriptor)
+            if run.output_bytes == before:
+                return
+
+    def _finish_if_over(self, run):
+        if run.leader_gone and not run.ended and not run.pipes and not run.group_left():
+            self._finish(run)
+        return run.ended
+
+    def _clear(self):
+        """Look at what ended runs have left, now and then until nothing is."""
+        self._clears = True
+        self._reap()
+        self._clears = self._clearing.press(self._clock())
+        if self._clears:
+            self._after(clearing.LOOK, self._clear)
+
+    def _finish_cleared(self, run, over):
+        """:param over: whether it has been killed for long enough."""
+        if run.ended:
+            return True
+        if over:
+            self._finish(run)
+        return self._finish_if_over(run)
+
+    def _finish(self, run):
+        run.ended = True
+        self._close_pipes(run)
+        if run.process is not None:
+            self._forget_process(run)
+            os.close(run.process)
+            run.process = None
+        self._labels.forget(run.label)
+        self._clearing.later()
+        del self._runs[run.job, run.position]
+        self._report(run.job, run.position, run.outcome, run.status, run.reason, run.output_bytes)
+
+    def _report(self, job, position, outcome, status, reason, output_bytes):
+        self._files.write(job, position, frames.END, frames.end(outcome, status))
+        self._ended.append([job, position, outcome, status, reason, output_bytes])
+
+    def _reap(self):
+        """Wait for orphans that have ended; leaders are told of by their pidfd."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            run = self._by_pid.get(found.si_pid)
+            if run is not None:
+                self._leader_ended(run)
+            else:
+                os.waitid(os.P_PID, found.si_pid, os.WEXITED | os.WNOHANG)
+
+
+def boot_time():
+    """:returns: float, seconds since the machine started, its time asleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
