@@ -89,11 +89,11 @@ def _update(session, where, **values):
 def create(job, rows):
     """Store a job with all its runs, or nothing.
 
-    :param rows: list of :class:`obmd.db.runs.Run`, at least one.
+    :param rows: list of :class:`obmd.db.runs.Run`, at least one, all queued.
     """
     with engine.writer() as session:
         session.execute(sa.insert(_TABLE).values(dataclasses.asdict(job)))
-        session.execute(_INSERT_RUNS, [run._asdict() for run in rows])
+        session.execute(_INSERT_RUNS, [runs.queued(run) for run in rows])
 
 
 @engine.retried

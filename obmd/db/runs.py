@@ -75,6 +75,7 @@ class Counts(typing.NamedTuple):
 
 
 _COLUMNS = [_TABLE.c[name] for name in Run._fields]
+_NEW = ('job_uuid', 'position', 'node_uuid', 'node_name', 'state', 'output_bytes')
 _OF_JOB = _TABLE.c.job_uuid == sa.bindparam('job')
 _AMONG = _TABLE.c.position.in_(sa.bindparam('positions', expanding=True))
 _STARTABLE = (
@@ -108,6 +109,11 @@ _ENDED_SO = sa.select(_TABLE.c.position).where(
     _TABLE.c.state == ENDED,
     _TABLE.c.outcome == sa.bindparam('how'),
 )
+
+
+def queued(run):
+    """:returns: dict, the row of a new :class:`Run`; what stays NULL costs a server time too."""
+    return {name: getattr(run, name) for name in _NEW}
 
 
 def _chunks(values):
