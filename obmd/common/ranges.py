@@ -1,10 +1,12 @@
-"""Folded names of nodes: ``rack[1-20]n[01-40],spare7!rack3n[01-08]`` and what it stands for.
+"""Folded names of nodes: ``rack[1-20]n[01-40],@gpu!rack3n[01-08]`` and what it stands for.
 
 The language is ClusterShell's, and its NodeSet unfolds the patterns.  But NodeSet makes whatever
 it is asked for, so a text is read here first: what it may contain, and how many names it makes.
-Groups (``@name``) and wildcards are refused: ClusterShell's own resolver runs shell commands.
+Groups (``@name``) are the caller's to resolve, and wildcards are refused: ClusterShell's own
+resolver runs shell commands.
 """
 
+import itertools
 import re
 
 from ClusterShell import NodeSet
@@ -19,34 +21,105 @@ MAX_PATTERN = 1024
 MAX_BRACKETS = 4
 #: brackets in a text; each costs NodeSet some 50 microseconds
 MAX_ALL_BRACKETS = 1024
+#: different groups in a text; each costs a query or two
+MAX_GROUPS = 64
 #: union, difference, intersection, symmetric difference; from left to right
 OPERATORS = ',!&^'
-#: groups, wildcards, and what NodeSet formats names with
-REFUSED = '@*?%\x7f'
+#: wildcards, and what NodeSet formats names with
+REFUSED = '*?%\x7f'
+#: what stands behind the @ of a group
+GROUP = re.compile('[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}')
+GROUP_IS = 'a word of at most 64 letters, digits, "_", "." and "-"'
 
+_NUMBERED = re.compile(r'([^0-9]*(?:[0-9]+[^0-9]+)*?)([0-9]{1,18})([^0-9]*)')
 _ELEMENT = re.compile('([0-9]{1,18})(?:-([0-9]{1,18})(?:/([0-9]{1,9}))?)?')
 
 
-def expand(text, limit):
+def expand(text, limit, resolve=None, longest=MAX_TEXT):
     """What ``text`` stands for.
 
     :param text: str.
-    :param limit: int, how many names the patterns of ``text`` may make, before operators take
-        any away.
+    :param limit: int, how many names the patterns and groups of ``text`` may make, before
+        operators take any away.
+    :param resolve: called with a group's name and how many names it may have (one more shows that
+        there are too many); gives an iterable of str.  None: groups are refused.
+    :param longest: int, bytes that the text may have.
     :returns: list of str, each name once.
     :raises InvalidInput: it is no range, or names too many nodes.
+    :raises NotFound: ``resolve`` knows no such group.
     """
-    if len(text) > MAX_TEXT or len(text.encode('utf-8', 'replace')) > MAX_TEXT:
-        raise errors.InvalidInput(f'the range is longer than {MAX_TEXT} bytes')
+    if len(text) > longest or len(text.encode('utf-8', 'replace')) > longest:
+        raise errors.InvalidInput(f'the range is longer than {longest} bytes')
     if not text.strip():
         raise errors.InvalidInput('the range is empty')
     operands = list(_operands(text))
-    _bound([pattern for _operator, pattern in operands], limit)
+    left = limit - _bound([pattern for _, pattern in operands if pattern[:1] != '@'], limit)
+    groups = {pattern: None for _, pattern in operands if pattern[:1] == '@'}
+    if len(groups) > MAX_GROUPS:
+        raise errors.InvalidInput(f'the range has more than {MAX_GROUPS} groups')
+    for pattern in groups:
+        groups[pattern] = _members(pattern[1:], resolve, limit, left)
+        left -= len(groups[pattern])
     names = {}
     for operator, pattern in operands:
         # The operators of NodeSet itself take minutes for patterns of two dimensions.
-        _combine(names, operator, dict.fromkeys(_names(pattern)))
+        found = groups[pattern] if pattern in groups else dict.fromkeys(_names(pattern))
+        _combine(names, operator, found)
     return list(names)
+
+
+def _members(group, resolve, limit, left):
+    """:returns: dict of the names in a group, at most ``left``."""
+    if not GROUP.fullmatch(group):
+        raise errors.InvalidInput(f'behind @ stands {GROUP_IS}')
+    if resolve is None:
+        raise errors.InvalidInput('groups (@) cannot stand here')
+    found = dict.fromkeys(resolve(group, left + 1))
+    if len(found) > left:
+        raise _too_many(limit)
+    return found
+
+
+def _too_many(limit):
+    return errors.InvalidInput(f'the range names more than {limit} nodes')
+
+
+def fold(names):
+    """The names of a list as a short text, for people and to be kept.
+
+    The last number in a name is folded, as in ``rack1n[01-40]``; names that :func:`expand` would
+    take for more than a name make no range, only a text.
+
+    :param names: iterable of str.
+    :returns: str, each name once, in the order in which their first ones come.
+    """
+    alike = {}
+    for name in dict.fromkeys(names):
+        match = _NUMBERED.fullmatch(name)
+        if match is None:
+            alike[name] = None
+            continue
+        head, digits, tail = match.groups()
+        # n9 and n10 are alike, n09 and n10 too
+        padded = len(digits) > 1 and digits[0] == '0'
+        width = len(digits) if padded or (head, tail, len(digits)) in alike else 0
+        alike.setdefault((head, tail, width), []).append(int(digits))
+    return ','.join(
+        one if numbers is None else _folded(*one, numbers) for one, numbers in alike.items()
+    )
+
+
+def _folded(head, tail, width, numbers):
+    """:param numbers: list of int, each once."""
+    numbers = sorted(numbers)
+    spans, first = [], numbers[0]
+    for number, after in itertools.zip_longest(numbers, numbers[1:]):
+        if after != number + 1:
+            last = f'-{number:0{width}d}' if number > first else ''
+            spans.append(f'{first:0{width}d}{last}')
+            first = after
+    inside = spans[0] if len(numbers) == 1 else f'[{",".join(spans)}]'
+    return f'{head}{inside}{tail}'
 
 
 def _combine(names, operator, found):
@@ -74,7 +147,10 @@ def _names(pattern):
 
 
 def _bound(patterns, limit):
-    """:raises InvalidInput: the patterns make more than ``limit`` names, or are none."""
+    """:returns: int, how many names the patterns make.
+
+    :raises InvalidInput: more than ``limit``, or one is none.
+    """
     total = brackets = 0
     for pattern in patterns:
         names, dimensions = _count(pattern)
@@ -83,7 +159,8 @@ def _bound(patterns, limit):
         if brackets > MAX_ALL_BRACKETS:
             raise errors.InvalidInput(f'the range has more than {MAX_ALL_BRACKETS} brackets')
         if total > limit:
-            raise errors.InvalidInput(f'the range names more than {limit} nodes')
+            raise _too_many(limit)
+    return total
 
 
 def _operands(text):
@@ -112,6 +189,8 @@ def _count(pattern):
         raise errors.InvalidInput('an operator of the range lacks an operand')
     if len(pattern) > MAX_PATTERN and '[' not in pattern:
         raise errors.InvalidInput('a name in the range is too long')
+    if '@' in pattern:
+        raise errors.InvalidInput("'@' stands only before the name of a group")
     if any(c.isspace() for c in pattern):
         raise errors.InvalidInput('a name in the range has a space in it')
     names = 1

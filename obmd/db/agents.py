@@ -163,14 +163,19 @@ def expect(uuid, until, clock=time.time):
 
     :returns: bool, known node.
     """
-    values = {'expect_until': until}
-    if until is not None:
-        values |= _FORGOTTEN
     with engine.writer() as session:
         if not nodes.hold(session, uuid, clock):
             return False
-        _put(session, uuid, values)
+        expect_in(session, uuid, until)
         return True
+
+
+def expect_in(session, uuid, until):
+    """As :func:`expect`, for who holds the node's row in a transaction."""
+    values = {'expect_until': until}
+    if until is not None:
+        values |= _FORGOTTEN
+    _put(session, uuid, values)
 
 
 def _put(session, uuid, values):

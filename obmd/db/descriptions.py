@@ -97,9 +97,9 @@ def change(uuid, ports=None, clock=time.time, **columns):
             if not nodes.hold(session, uuid, clock):
                 raise errors.NotFound('there is no such node')
             if columns:
-                _put(session, uuid, columns)
+                put(session, uuid, columns)
             if ports is not None:
-                _put_ports(session, uuid, set(ports))
+                put_ports(session, uuid, set(ports))
             return _read(session, uuid)
     except db_exc.DBDuplicateEntry:
         # another node's in the same moment
@@ -108,13 +108,15 @@ def change(uuid, ports=None, clock=time.time, **columns):
         raise errors.Unavailable('the ports of nodes change just now', retry_after=1) from None
 
 
-def _put(session, uuid, columns):
+def put(session, uuid, columns):
+    """:param columns: dict, of :class:`Description`; whoever calls holds the node's row."""
     changed = sa.update(_TABLE).where(_TABLE.c.node_uuid == uuid).values(columns)
     if not session.execute(changed).rowcount:
         session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **columns))
 
 
-def _put_ports(session, uuid, macs):
+def put_ports(session, uuid, macs):
+    """:param macs: set of str.  :raises MacTaken: one is another node's."""
     had = set(session.execute(_MACS, {'uuid': uuid}).scalars())
     lost, new = sorted(had - macs), sorted(macs - had)
     if new:

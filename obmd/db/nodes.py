@@ -93,6 +93,11 @@ def _one(session, statement, **values):
     return None if row is None else Node(*row)
 
 
+def in_session(session, uuid):
+    """:returns: :class:`Node` or None."""
+    return _one(session, _BY_UUID, uuid=uuid)
+
+
 def update(session, where, clock=time.time, **values):
     """:returns: int, rows that matched ``where``."""
     statement = sa.update(_TABLE).where(*where).values(updated_at=clock(), **values)
@@ -129,9 +134,20 @@ def is_uuid(ident):
 
 
 @engine.retried_if_undone
-def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, clock=time.time):
+def create(
+    name,
+    driver,
+    address,
+    sealed_info,
+    key_id,
+    conductor_group,
+    uuid,
+    clock=time.time,
+    beside=lambda session: None,
+):
     """Register a node.  :returns: :class:`Node`, owned by nobody, without a token.
 
+    :param beside: writes what stands beside the node, in the same transaction.
     :raises NodeExists: the name is taken, or another node's uuid.
     :raises InvalidInput: the name cannot be stored.
     """
@@ -152,13 +168,18 @@ def create(name, driver, address, sealed_info, key_id, conductor_group, uuid, cl
         'created_at': now,
         'updated_at': now,
     }
+    is_new = False
     try:
         with engine.writer() as session:
             if is_uuid(name) and _one(session, _BY_UUID, uuid=name.lower()):
                 raise errors.NodeExists(f'"{name}" is the uuid of another node', node=name)
             session.execute(sa.insert(_TABLE).values(values))
-            return _one(session, _BY_UUID, uuid=uuid)
+            is_new = True
+            beside(session)
+            return in_session(session, uuid)
     except db_exc.DBDuplicateEntry:
+        if is_new:
+            raise errors.Unavailable('the ports of nodes change just now', retry_after=1) from None
         raise errors.NodeExists(f'node "{name}" exists already', node=name) from None
 
 

@@ -53,16 +53,21 @@ def put(uuid, ranks, clock=time.time):
     :param ranks: list of str, each once.
     :raises NotFound: there is no such node (any more).
     """
+    with engine.writer() as session:
+        if not nodes.hold(session, uuid, clock):
+            raise errors.NotFound('there is no such node')
+        replace(session, uuid, ranks)
+
+
+def replace(session, uuid, ranks):
+    """As :func:`put`, for who holds the node's row in a transaction."""
     rows = [
         {'node_uuid': uuid, 'position': position, 'rank': rank}
         for position, rank in enumerate(ranks)
     ]
-    with engine.writer() as session:
-        if not nodes.hold(session, uuid, clock):
-            raise errors.NotFound('there is no such node')
-        session.execute(sa.delete(_TABLE).where(_TABLE.c.node_uuid == uuid))
-        if rows:
-            session.execute(sa.insert(_TABLE), rows)
+    session.execute(sa.delete(_TABLE).where(_TABLE.c.node_uuid == uuid))
+    if rows:
+        session.execute(sa.insert(_TABLE), rows)
 
 
 @engine.retried

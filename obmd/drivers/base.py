@@ -56,6 +56,16 @@ class Driver:
         return info
 
     @classmethod
+    def from_parameters(cls, name, parameters):
+        """Find what reaches a node among its free parameters, as files of nodes have it.
+
+        :param name: str, the node's.  :param parameters: dict.
+        :returns: (info as a caller would give it, dict of the parameters that are left), or None:
+            there is nothing of this driver's among them.
+        :raises obmd.common.errors.InvalidInput: naming the parameter that is missing or wrong.
+        """
+
+    @classmethod
     def address(cls, info):
         """:returns: str, where the BMC is, for messages; sealed with the credentials and compared
         when they are opened.  ``''`` for none."""

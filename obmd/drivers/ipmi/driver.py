@@ -14,6 +14,8 @@ _PRIVILEGES = {'user': 2, 'operator': 3, 'administrator': 4}
 _LONGEST = {'user': 16, 'password': 20, 'kg': 20}
 #: other spellings (OBMd's and HaaS's) of our names
 _SPELLINGS = {'host': 'addr', 'pass': 'password'}
+#: free parameters of a node that are credentials, and our names for them
+_PARAMETERS = {'ipmi_host': 'addr', 'ipmi_username': 'user', 'ipmi_password': 'password'}
 
 
 def _text(description, length=255):
@@ -90,6 +92,21 @@ class IpmiDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ev
             if len(known.get(field, '').encode()) > longest:
                 raise errors.InvalidInput(f'{field}: longer than {longest} bytes')
         return known
+
+    @classmethod
+    def from_parameters(cls, name, parameters):
+        """``ipmi_username`` and ``ipmi_password``; ``ipmi_host`` is NAME.bmc if not given."""
+        given = [one for one in ('ipmi_username', 'ipmi_password') if one in parameters]
+        if not given:
+            return None
+        if len(given) == 1:
+            raise errors.InvalidInput(f'{given[0]} wants ipmi_username and ipmi_password both')
+        found = {one: parameters[one] for one in _PARAMETERS if one in parameters}
+        for one, value in found.items():
+            if not isinstance(value, str):
+                raise errors.InvalidInput(f'{one} must be text: put it in quotes')
+        info = {'addr': f'{name}.bmc'} | {_PARAMETERS[one]: found[one] for one in found}
+        return info, {one: value for one, value in parameters.items() if one not in found}
 
     @classmethod
     def address(cls, info):

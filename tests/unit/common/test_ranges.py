@@ -135,3 +135,89 @@ def test_operators_on_patterns_of_two_dimensions_stay_fast():
     started = time.perf_counter()
     ranges.expand(text, 20000)
     assert time.perf_counter() - started < 1
+
+
+GROUPS = {'gpu': ['n3', 'n1'], 'rack1.a-b_c': ['n1', 'n2', 'n3', 'n4'], 'many': None}
+
+
+def resolve(name, most):
+    if name not in GROUPS:
+        raise errors.NotFound(f'there is no group {name}')
+    return GROUPS[name] or [f'x{n}' for n in range(min(most, 10**6))]
+
+
+@pytest.mark.parametrize(
+    ('text', 'names'),
+    [
+        ('@gpu', ['n3', 'n1']),
+        ('n1,@gpu,n9', ['n1', 'n3', 'n9']),
+        ('@rack1.a-b_c!@gpu', ['n2', 'n4']),
+        ('@rack1.a-b_c & n[2-9]', ['n2', 'n3', 'n4']),
+        ('@rack1.a-b_c^n[4-5]', ['n1', 'n2', 'n3', 'n5']),
+        ('@gpu!@gpu', []),
+    ],
+)
+def test_groups_stand_where_patterns_do(text, names):
+    found = ranges.expand(text, 20, resolve)
+    assert sorted(found) == sorted(names) and len(set(found)) == len(found)
+
+
+def test_a_group_that_is_not_there_is_named():
+    with pytest.raises(errors.NotFound, match='zzz'):
+        ranges.expand('n1,@zzz', 10, resolve)
+
+
+@pytest.mark.parametrize('text', ['@', '@a b', '@a@gpu', 'n1@gpu', '@$(id)', '@*', '@a[1-3]', '@é'])
+def test_what_is_no_group_is_invalid_input(text):
+    with pytest.raises(errors.InvalidInput):
+        ranges.expand(text, 10, resolve)
+
+
+def test_groups_count_among_the_names():
+    assert len(ranges.expand('n[1-6],@rack1.a-b_c', 10, resolve)) == 6
+    for text in ('n[1-7],@rack1.a-b_c', '@many', 'n[1-9],@gpu'):
+        with pytest.raises(errors.InvalidInput, match='more than 10 nodes'):
+            ranges.expand(text, 10, resolve)
+
+
+def test_a_text_of_many_groups_is_refused():
+    with pytest.raises(errors.InvalidInput, match='more than 64 groups'):
+        ranges.expand(','.join(f'@g{n}' for n in range(65)), 10, lambda name, most: [])
+
+
+@pytest.mark.parametrize(
+    ('names', 'folded'),
+    [
+        ([], ''),
+        (['n1'], 'n1'),
+        (['n2', 'n1', 'n3', 'n7'], 'n[1-3,7]'),
+        (['n08', 'n09', 'n10'], 'n[08-10]'),
+        (['n9', 'n10', 'n11'], 'n[9-11]'),
+        (['n01', 'n1', 'n001'], 'n01,n1,n001'),
+        (['r1n1-ib', 'r1n2-ib', 'r2n1-ib'], 'r1n[1-2]-ib,r2n1-ib'),
+        (['login', 'a', 'login'], 'login,a'),
+        (['n1.example.com'], 'n1.example.com'),
+    ],
+)
+def test_names_are_folded(names, folded):
+    assert ranges.fold(names) == folded
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.from_regex(r'[a-z]{1,2}[0-9]{1,4}(-[a-z0-9]{1,4}){0,2}', fullmatch=True)))
+def test_what_is_folded_unfolds_to_the_same_names(names):
+    folded = ranges.fold(names)
+    assert set(ranges.expand(folded, 10000) if names else []) == set(names)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(min_size=1)))
+def test_any_names_are_folded_to_some_text(names):
+    assert isinstance(ranges.fold(names), str)
+
+
+def test_many_names_of_two_dimensions_fold_fast():
+    names = [f'r{(i * 7919) % 199}n{(i * 104729) % 997}' for i in range(20000)]
+    started = time.perf_counter()
+    ranges.fold(names)
+    assert time.perf_counter() - started < 2
