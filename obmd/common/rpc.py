@@ -134,13 +134,15 @@ class Bus:
         reached.get()
         return True
 
-    def serve(self, topic, server, endpoint):
-        """Answer calls to ``server`` with ``endpoint``'s methods.  :returns: ``stop`` function.
+    def serve(self, topic, server, *endpoints):
+        """Answer calls to ``server`` with the methods of ``endpoints``.
+
+        :returns: ``stop`` function.
 
         :raises Unavailable: the broker does not let us.
         """
         target = oslo_messaging.Target(topic=topic, server=server)
-        service = oslo_messaging.get_rpc_server(self._transport, target, [endpoint])
+        service = oslo_messaging.get_rpc_server(self._transport, target, endpoints)
         started = _Outcome()
         threads.spawn(started.take, service.start)
 
@@ -276,8 +278,8 @@ class LocalBus:
     def client(self, topic, version):
         return _LocalClient(self._dispatchers, topic, version)
 
-    def serve(self, topic, server, endpoint):
-        self._dispatchers[topic, server] = rpc_dispatcher.RPCDispatcher([endpoint], None)
+    def serve(self, topic, server, *endpoints):
+        self._dispatchers[topic, server] = rpc_dispatcher.RPCDispatcher(endpoints, None)
         return lambda: self._dispatchers.pop((topic, server), None)
 
     def close(self):

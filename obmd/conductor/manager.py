@@ -16,11 +16,11 @@ from obmd.common import rpc
 from obmd.common import threads
 from obmd.common.deadline import Deadline
 from obmd.conductor import power
+from obmd.conductor import reception
 from obmd.conductor import sweep
 from obmd.conf import CONF
 from obmd.db import nodes
 from obmd.streams import readers
-from obmd.streams import server
 
 LOG = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Manager:
     :param callback_url: str, under which the tickets' streams are served.
     :param lease: :class:`obmd.conductor.lease.Lease`.
     :param refresh: looks at the conductors now, if that was not done just before.
+    :ivar reception: :class:`obmd.conductor.reception.Reception`, for other endpoints too.
     """
 
     target = oslo_messaging.Target(version='1.1')
@@ -44,21 +45,18 @@ class Manager:
     def __init__(
         self, incarnation, holdings, revocation, tickets, agents, callback_url, lease, refresh
     ):
-        self._incarnation = incarnation
+        self.reception = reception.Reception(incarnation, lease, tickets, callback_url)
         self._lease = lease
         self._refresh = refresh
         self._holdings = holdings
         self._revocation = revocation
-        self._tickets = tickets
         self._agents = agents
-        self._callback_url = callback_url.rstrip('/')
-        self._stopping = None
         self._seen = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def stop(self, error):
         """Refuse every call from now on with ``error``."""
-        self._stopping = error
+        self.reception.stopping = error
 
     # -- calls ----------------------------------------------------------------------------------
 
@@ -101,8 +99,8 @@ class Manager:
         deadline = Deadline(call['timeout']).within(CONF.console.connect_timeout)
         with live.place():
             stream, headers = live.console.watch(token_id, replay, cursor, takeover, deadline)
-        headers.update(_headers('application/octet-stream'))
-        return self._ticket(
+        headers.update(reception.headers('application/octet-stream'))
+        return self.reception.ticket(
             lambda: self._redeem_console(live, stream, headers), stream.close, headers
         )
 
@@ -123,7 +121,7 @@ class Manager:
 
     @rpc.answers
     def open_sweep(self, _context, incarnation, nodes, seconds):
-        self._require_self(incarnation)
+        self.reception.require_self(incarnation)
         lives, missing = [], {}
         for uuid in nodes:
             try:
@@ -132,8 +130,8 @@ class Manager:
                 if error.node is not None:
                     missing[error.node] = error
         seconds = min(seconds, CONF.conductor.sweep_timeout)
-        headers = _headers('application/x-ndjson')
-        return self._ticket(
+        headers = reception.headers('application/x-ndjson')
+        return self.reception.ticket(
             lambda: (sweep.start(lives, missing, seconds), headers), _nothing, headers
         )
 
@@ -141,7 +139,7 @@ class Manager:
 
     @rpc.answers
     def agent_heartbeats(self, _context, incarnation, beats, seconds):
-        self._require_self(incarnation)
+        self.reception.require_self(incarnation)
         answers = self._agents.take(beats, Deadline(seconds))
         return [error and error.to_wire() for error in answers]
 
@@ -173,7 +171,7 @@ class Manager:
 
     @rpc.answers
     def node_changed(self, _context, node):
-        if self._holdings.get(node) is None and self._stopping is None:
+        if self._holdings.get(node) is None and self.reception.stopping is None:
             self._lease.require()
             self._refresh()  # whom the ring gives it to may have changed just before
             self._holdings.find(node)
@@ -193,19 +191,12 @@ class Manager:
 
     # -- checks -----------------------------------------------------------------------------
 
-    def _require_self(self, incarnation):
-        if self._stopping is not None:
-            raise errors.from_wire(self._stopping.to_wire())
-        self._lease.require()
-        if incarnation != self._incarnation:
-            raise errors.NotOwner('the call was meant for an earlier start of this conductor')
-
     def _require_room(self, live):
         if len(self._revocation) >= CONF.console.max_viewers:
             raise errors.Unavailable('this conductor serves too many viewers', live.name, 5)
 
     def _live(self, call, once=False):
-        self._require_self(call['owner'])
+        self.reception.require_self(call['owner'])
         if call['timeout'] <= 0:
             raise errors.BmcSilent('the deadline had passed before the conductor was asked')
         if once:
@@ -222,18 +213,6 @@ class Manager:
             self._seen[call_id] = True
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
-
-    def _ticket(self, opener, abandon, headers):
-        try:
-            ticket = self._tickets.issue(opener, abandon)
-        except errors.ObmdError:
-            abandon()
-            raise
-        return {
-            'ticket': ticket,
-            'url': f'{self._callback_url}{server.PREFIX}{ticket}',
-            'headers': headers,
-        }
 
 
 def close(live, error, reason, deadline=None, deactivate=True):
@@ -254,12 +233,3 @@ def _caller(call):
 
 def _nothing():
     pass
-
-
-def _headers(content_type):
-    return {
-        'Content-Type': content_type,
-        'Cache-Control': 'no-store',
-        'Referrer-Policy': 'no-referrer',
-        'X-Content-Type-Options': 'nosniff',
-    }

@@ -18,6 +18,9 @@ from tooz import hashring
 
 from obmd.db.conductors import LIVE
 
+#: group and driver of the ring on which every conductor is: it owns what is of no group
+EVERYBODY = None, None
+
 
 class Rings:
     """The rings over some live conductors; immutable.
@@ -36,8 +39,8 @@ class Rings:
         for conductor in sorted(conductors, key=lambda one: (one.started_at, one.incarnation)):
             if conductor.state != LIVE or conductor.drained:
                 continue
-            for driver in conductor.drivers:
-                key = conductor.conductor_group, driver
+            keys = [(conductor.conductor_group, driver) for driver in conductor.drivers]
+            for key in (EVERYBODY, *keys):
                 self._members.setdefault(key, {})[conductor.host] = conductor.incarnation
         self._hosts = {key: frozenset(those) for key, those in self._members.items()}
         #: by hosts: drivers that the same conductors have share one

@@ -65,6 +65,16 @@ class Router:
         """Number of live conductors."""
         return len(self._live)
 
+    @property
+    def living(self):
+        """:returns: list of ``obmd.db.conductors.Conductor``."""
+        return list(self._live.values())
+
+    @property
+    def rings(self):
+        """:returns: :class:`obmd.conductor.ownership.Rings` over the live conductors."""
+        return self._rings
+
     def conductor(self, incarnation):
         """:raises OwnerGone: it is not live any more."""
         try:
@@ -103,6 +113,25 @@ class Router:
         if found is None:
             raise self._nobody(node)
         return found
+
+    def owner_of_job(self, job):
+        """The conductor to ask about ``job``: its owner, or who should claim it.
+
+        :param job: ``obmd.db.jobs.Job``.
+        :raises OwnerGone: it does not live, or nobody does who would own it.
+        """
+        owner = job.owner or self._rings.propose_for(job.uuid, *ownership.EVERYBODY)
+        if owner not in self._live:
+            self.look_again()
+            owner = job.owner or self._rings.propose_for(job.uuid, *ownership.EVERYBODY)
+        if owner not in self._live:
+            raise OwnerGone(
+                'the conductor that owns the job is gone; another takes it over soon'
+                if job.owner
+                else 'no conductor lives that could own the job',
+                retry_after=self._retry_after,
+            )
+        return self._live[owner]
 
     def _find(self, node):
         if node.owner is not None:

@@ -5,6 +5,8 @@ RPC API history:
 1.0  power_status, set_power, power_cycle, set_boot_device, event_log, open_console, open_sweep,
      token_changed, node_changed, node_deleted.
 1.1  agent_heartbeats, agent_state, open_configdrive.
+1.2  job_changed, open_job_events, open_job_output; and between conductors run_job, adopt_job,
+     cancel_runs, runs_changed.
 
 A message asks for the version that its method came with: so during an upgrade either side may be
 the newer one, and only what an older conductor does not know is refused, with ``Unavailable``.
@@ -28,7 +30,7 @@ LOG = logging.getLogger(__name__)
 
 TOPIC = 'obmd.conductor'
 #: that a method came with, and so the least that a conductor must have
-VERSION, AGENTS = '1.0', '1.1'
+VERSION, AGENTS, JOBS = '1.0', '1.1', '1.2'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +58,7 @@ class ConductorAPI:
     def __init__(self, bus, router, tickets=None):
         self._client = bus.client(TOPIC, VERSION)
         self._agents = bus.client(TOPIC, AGENTS)
+        self._jobs = bus.client(TOPIC, JOBS)
         self._beats = beats.Beats(self._send_beats)
         self._router = router
         self._tickets = tickets
@@ -152,6 +155,49 @@ class ConductorAPI:
             seconds=deadline.remaining,
         )
         return self._offer(offer)
+
+    def job_changed(self, job):
+        """Tell the job's owner, or who should claim it, in the background; its next look would
+        tell it too."""
+        try:
+            conductor = self._router.owner_of_job(job)
+        except errors.Unavailable as error:
+            LOG.warning('job %s: %s', job.uuid, error.reason)
+            return
+        self._jobs.tell(conductor.host, 'job_changed', job=job.uuid)
+
+    def open_job_events(self, job, deadline):
+        """What becomes of the runs of ``job``.
+
+        :param job: ``obmd.db.jobs.Job``.
+        :returns: :class:`StreamOffer` of JSON lines, see ``obmd.conductor.job.OwnedJob.watch``.
+        :raises NotOwner: the job is another's by now; read it again.
+        """
+        conductor = self._router.owner_of_job(job)
+        return self._offer(self._ask(conductor, 'open_job_events', deadline, job=job.uuid))
+
+    def open_job_output(self, conductor, job, cursor, deadline):
+        """What runs of a job have written at one conductor, and write.
+
+        :param conductor: ``obmd.db.conductors.Conductor`` to ask.
+        :param job: str, uuid.  :param cursor: str ``SPOOL:OFFSET`` or None: from the start.
+        :returns: :class:`StreamOffer`, see ``obmd.conductor.spool_stream``.
+        :raises NotFound: there is nothing of it at that conductor.
+        """
+        return self._offer(
+            self._ask(conductor, 'open_job_output', deadline, job=job, cursor=cursor)
+        )
+
+    def _ask(self, conductor, method, deadline, **args):
+        incarnation = conductor.incarnation
+        return self._jobs.call(
+            conductor.host,
+            method,
+            deadline.remaining,
+            watched=functools.partial(self._router.watched, incarnation),
+            incarnation=incarnation,
+            **args,
+        )
 
     def token_changed(self, node):
         """Tell the owner, in the background, that the token of ``node`` is another or none."""

@@ -18,6 +18,7 @@ from obmd.conductor import agents
 from obmd.conductor import audit
 from obmd.conductor import console
 from obmd.conductor import console_log
+from obmd.conductor import engine
 from obmd.conductor import handover
 from obmd.conductor import holdings
 from obmd.conductor import home
@@ -49,6 +50,8 @@ REFRESH = 0.2
 #: seconds for which calls are answered after the last node was handed over: they were sent to
 #: this conductor just before, and are told to go to the next
 LINGER = 0.5
+#: part of the time to stop that runs of jobs have to end
+JOBS = 0.5
 
 
 class Conductor:
@@ -102,6 +105,9 @@ class Conductor:
             self._lease,
             self._refresh,
         )
+        self._engine = engine.Engine(
+            self.row, bus, self._holdings, self._lease, self.manager.reception
+        )
         self.status = status.Status(self._holdings, self._lease, self._revocation, self._log)
         self._on_lost = on_lost
         self._heartbeat = None
@@ -144,7 +150,10 @@ class Conductor:
         gate.close_by(self._lease.allows)
         self._lease.start()
         self._register(others)
-        self._stop_serving = self._bus.serve(rpcapi.TOPIC, self.row.host, self.manager)
+        self._engine.start(self.row.home)
+        self._stop_serving = self._bus.serve(
+            rpcapi.TOPIC, self.row.host, self.manager, self._engine.endpoint
+        )
         claimed = threading.Event()
         threads.spawn(self._first_look, claimed)
         claimed.wait(FIRST_LOOK)
@@ -175,7 +184,7 @@ class Conductor:
     def _remember_forgotten(self):
         """Owners whose rows were removed: looked for here only, it reads a whole index."""
         # Before the rows: a conductor that starts meanwhile has its row before it owns anything.
-        owning = owners.incarnations()
+        owning = owners.incarnations() | self._engine.incarnations()
         self._forgotten = owning - {row.incarnation for row in conductors.all()}
 
     # -- what goes on -----------------------------------------------------------------------------
@@ -184,6 +193,7 @@ class Conductor:
         """After each look at the conductors: bury the dead, claim what is due."""
         self._hosts = {conductor.incarnation: conductor.host for conductor in live}
         self._looked_at = time.monotonic()
+        self._engine.look(live, rows)
         if self._stopping:
             return
         self._notice_drain(rows)
@@ -198,6 +208,7 @@ class Conductor:
             dead = {row.incarnation for row in rows if row.state == conductors.DEAD}
             if self._may_bury():
                 dead |= self._bury(live, rows)
+            self._engine.claim_due(dead | self._forgotten)
             self._holdings.claim_due(
                 self.row.conductor_group, self.row.drivers, dead | self._forgotten
             )
@@ -206,7 +217,7 @@ class Conductor:
                 threads.spawn(self._rebalance)
             kept = {row.incarnation for row in rows if row.drained}
             for incarnation in dead - kept:
-                if not owners.owns_any(incarnation):
+                if not owners.owns_any(incarnation) and not self._engine.owns_any(incarnation):
                     conductors.remove(incarnation)
         finally:
             self._claiming.release()
@@ -305,6 +316,7 @@ class Conductor:
         """
         self._stopping = self.status.stopping = True
         self._holdings.close()
+        self._engine.stop_giving()
         if self._claiming.acquire(timeout=CONF.conductor.stop_timeout / 4):
             self._claiming.release()
         # Who is cut off has nothing to give: others judge his rows, and the next start here does.
@@ -314,6 +326,7 @@ class Conductor:
         others = connected and self._give_away(Deadline(CONF.conductor.handover_timeout))
         deadline = Deadline(CONF.conductor.stop_timeout)
         self.manager.stop(_gone(others))
+        self._engine.stop(deadline.within(deadline.remaining * JOBS))
         if connected:
             self._write_agents()
         self._quit(deadline, deactivate=True)
@@ -339,6 +352,7 @@ class Conductor:
         deadline = Deadline(CONF.conductor.stop_timeout)
         self._stopping = self.status.stopping = True
         self._holdings.close()
+        self._engine.abandon()
         self.manager.stop(_gone(True))
         self._quit(deadline, deactivate=False)
         self._end(deadline)

@@ -54,10 +54,14 @@ _COLUMNS = [_TABLE.c[field.name] for field in dataclasses.fields(Entry)]
 @engine.retried_if_undone
 def write(*entries):
     """:param entries: :class:`Entry` without an id; all or none are written."""
-    rows = [_row(entry) for entry in entries]
-    if rows:
+    if entries:
         with engine.writer() as session:
-            session.execute(sa.insert(_TABLE), rows)
+            add(session, *entries)
+
+
+def add(session, *entries):
+    """As :func:`write`, in the transaction of what they tell of."""
+    session.execute(sa.insert(_TABLE), [_row(entry) for entry in entries])
 
 
 def _row(entry):

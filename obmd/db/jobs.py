@@ -11,6 +11,7 @@ import dataclasses
 import sqlalchemy as sa
 
 from obmd.common import errors
+from obmd.db import audit
 from obmd.db import engine
 from obmd.db import models
 from obmd.db import nodes
@@ -86,14 +87,25 @@ def _update(session, where, **values):
 
 
 @engine.retried_if_undone
-def create(job, rows):
+def create(job, rows, audited=None):
     """Store a job with all its runs, or nothing.
 
     :param rows: list of :class:`obmd.db.runs.Run`, at least one, all queued.
+    :param audited: :class:`obmd.db.audit.Entry` that is stored with it, or None.
     """
     with engine.writer() as session:
+        if audited is not None:
+            audit.add(session, audited)
         session.execute(sa.insert(_TABLE).values(dataclasses.asdict(job)))
         session.execute(_INSERT_RUNS, [runs.queued(run) for run in rows])
+
+
+@engine.retried
+def count_open():
+    """:returns: int, jobs that have not ended."""
+    statement = sa.select(sa.func.count()).where(_TABLE.c.state == RUNNING)
+    with engine.reader() as session:
+        return session.execute(statement).scalar_one()
 
 
 @engine.retried
@@ -223,6 +235,15 @@ def owned_by(incarnation):
     """:returns: list of :class:`Job` that have not ended."""
     mine = _TABLE.c.state == RUNNING, _TABLE.c.owner == incarnation
     return _jobs(sa.select(*_COLUMNS).where(*mine).order_by(_TABLE.c.created_at, _TABLE.c.uuid))
+
+
+@engine.retried
+def owners():
+    """:returns: set of str, the incarnations that own jobs which have not ended."""
+    column = _TABLE.c.owner
+    where = _TABLE.c.state == RUNNING, column.is_not(None)
+    with engine.reader() as session:
+        return set(session.execute(sa.select(column).where(*where).distinct()).scalars())
 
 
 @engine.retried_if_undone

@@ -142,6 +142,18 @@ def of_job(uuid, states=None, after=None, limit=None):
 
 
 @engine.retried
+def at(uuid, positions):
+    """:returns: list of :class:`Run`, those of a job at ``positions``, by position."""
+    found = []
+    for some in _chunks(positions):
+        statement = sa.select(*_COLUMNS).where(_OF_JOB, _AMONG).order_by(_TABLE.c.position)
+        with engine.reader() as session:
+            rows = session.execute(statement, {'job': uuid, 'positions': some})
+            found += [Run(*row) for row in rows]
+    return found
+
+
+@engine.retried
 def running_under(incarnation):
     """:returns: list of :class:`Run` that run under an incarnation, of all jobs."""
     where = _TABLE.c.runner == incarnation, _TABLE.c.state == RUNNING
@@ -150,6 +162,15 @@ def running_under(incarnation):
             sa.select(*_COLUMNS).where(*where).order_by(_TABLE.c.job_uuid, _TABLE.c.position)
         )
         return [Run(*row) for row in session.execute(statement)]
+
+
+@engine.retried
+def runners():
+    """:returns: set of str, the incarnations under which runs run; reads the index."""
+    column = _TABLE.c.runner
+    where = _TABLE.c.state == RUNNING, column.is_not(None)
+    with engine.reader() as session:
+        return set(session.execute(sa.select(column).where(*where).distinct()).scalars())
 
 
 def counts(uuid):

@@ -38,6 +38,7 @@ def make(keyring, database, drivers, state, monkeypatch, spawned):
         monkeypatch.setattr(service.membership.Observer, '_run', lambda _self: None)
         monkeypatch.setattr(service.revocation.Revocation, '_run', lambda _self: None)
         monkeypatch.setattr(service.lease.Lease, '_run', lambda _self: None)
+        monkeypatch.setattr(service.engine.Engine, 'start', lambda *_: None)
         monkeypatch.setattr(service.handover, 'TAKEN_WITHIN', 0)
         monkeypatch.setattr(service.timers.Timers, 'after', lambda *_: None)
         bus = rpc.LocalBus()
@@ -469,7 +470,9 @@ def test_a_stop_writes_the_heartbeats_that_were_taken_until_no_call_comes_any_mo
     conductor.start()
     seen = []
     monkeypatch.setattr(
-        conductor._agents, 'flush', lambda: seen.append(conductor.manager._stopping is not None)
+        conductor._agents,
+        'flush',
+        lambda: seen.append(conductor.manager.reception.stopping is not None),
     )
     conductor.stop()
     assert seen == [False, True]

@@ -1,0 +1,286 @@
+"""The jobs that this conductor owns: claimed, given out run by run, ended.
+
+A job is owned as a node is: a ring over all live conductors proposes, a compare-and-swap on its
+row decides, and the job of a dead conductor is claimed by another.  Its owner alone says when a
+run may start (the limit, the pause between starts, a cancel); the owner of the run's node runs it
+(``obmd.conductor.runs``).
+"""
+
+import logging
+import threading
+import time
+
+from obmd.common import errors
+from obmd.common import threads
+from obmd.conductor import giving
+from obmd.conductor import job as one_job
+from obmd.conductor import lease as leases
+from obmd.conductor import ownership
+from obmd.conductor import work
+from obmd.db import jobs
+from obmd.db import runs
+
+LOG = logging.getLogger(__name__)
+
+#: jobs claimed between two looks at the rest of the table
+PAGE = 200
+#: seconds between two comparisons of a job that goes on with its rows, and until one that should
+#: have ended is compared again
+COMPARE, AGAIN = 10.0, 0.04
+CANCELLED = 'the job was cancelled'
+
+
+class Jobs:
+    """:param me: ``obmd.db.conductors.Conductor``, this start.
+    :param lease: :class:`obmd.conductor.lease.Lease`.
+    :param router: :class:`obmd.conductor.routing.Router`, fed by this conductor's looks.
+    :param local: :class:`obmd.conductor.runs.Runs` of this conductor.
+    :param client: of ``obmd.common.rpc``, of the version that came with jobs.
+    """
+
+    def __init__(self, me, lease, router, local, client, clock=time.time):
+        self._me = me
+        self._lease = lease
+        self._router = router
+        self._clock = clock
+        self._giving = giving.Giving(me, router, local, client)
+        self._owned = {}
+        self._lost = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def __len__(self):
+        return len(self._owned)
+
+    # -- claims -----------------------------------------------------------------------------------
+
+    def look(self):
+        """After each look at the conductors: who waits for one may go on."""
+        for owned in list(self._owned.values()):
+            owned.bell.set()
+
+    def claim_due(self, dead):
+        """What the dead ran is lost, what they owned is claimed if the ring gives it to us.
+
+        :param dead: set of str, incarnations.
+        """
+        for incarnation in dead - self._lost:
+            lost = runs.lose(None, incarnation, self._clock())
+            if lost:
+                LOG.warning('%d runs of jobs are lost with conductor %s', len(lost), incarnation)
+                self.look()
+            self._lost.add(incarnation)
+        self._lost &= dead
+        after = ''
+        while not self._stopping:
+            rows = jobs.claimable(dead, PAGE, after)
+            for row in rows:
+                if self.is_mine(row.uuid):
+                    self._claim(row)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].uuid
+
+    def is_mine(self, uuid):
+        """:returns: bool, whether the ring gives the job to this conductor."""
+        return self._router.rings.propose_for(uuid, *ownership.EVERYBODY) == self._me.incarnation
+
+    def changed(self, uuid):
+        """News of a job: it is new, or was cancelled."""
+        owned = self._owned.get(uuid)
+        if owned is not None:
+            owned.cancelled = True if self._was_cancelled(uuid) else owned.cancelled
+            owned.bell.set()
+            return
+        if self._stopping:
+            return
+        row = jobs.get(uuid)
+        if row is not None and row.state == jobs.RUNNING and row.owner is None:
+            self._claim(row)
+
+    @staticmethod
+    def _was_cancelled(uuid):
+        row = jobs.get(uuid)
+        return row is None or row.cancelled_at is not None
+
+    def _claim(self, row):
+        self._lease.require()
+        epoch = jobs.claim(row.uuid, self._me.incarnation, row.owner, row.owner_epoch)
+        if epoch is not None:
+            self._own(row.uuid, epoch)
+
+    def _own(self, uuid, epoch):
+        # Read after the claim: an earlier owner may have gone on until then.
+        row, rows = jobs.get(uuid), runs.of_job(uuid)
+        if row is None:
+            return
+        owned = one_job.OwnedJob(row, epoch, rows)
+        with self._lock:
+            if self._stopping or self._owned.setdefault(uuid, owned) is not owned:
+                return
+        LOG.info('job %s: %s, %d runs', uuid, row.command, row.total)
+        threads.spawn(self._carry_on, owned)
+
+    # -- one job, in a thread of its own ----------------------------------------------------------
+
+    def _carry_on(self, owned):
+        spec = self._spec(owned.row)
+        compared = float('-inf')
+        self._giving.adopt(spec, owned)
+        cancel_done = False
+        while not owned.over:
+            owned.bell.clear()
+            try:
+                if owned.cancelled and not cancel_done:
+                    self._cancel(spec, owned)
+                    cancel_done, compared = True, float('-inf')
+                now = time.monotonic()
+                if now - compared > COMPARE or self._giving.orphans(owned):
+                    compared = now
+                    if not self._compare(owned):
+                        break
+                if owned.all_ended:
+                    if self._end(owned):
+                        break
+                    compared = float('-inf')
+                    time.sleep(AGAIN)
+                    continue
+                if not owned.cancelled and self._lease.state == leases.FRESH:
+                    self._giving.give(spec, owned, owned.due())
+            except errors.ObmdError as error:
+                LOG.warning('job %s: %s', owned.uuid, error.reason)
+                time.sleep(AGAIN * 5)
+                continue
+            except Exception:
+                LOG.exception('job %s', owned.uuid)
+                time.sleep(AGAIN * 50)
+                continue
+            owned.bell.wait(owned.pause())
+        with self._lock:
+            self._owned.pop(owned.uuid, None)
+        self._giving.forget(owned)
+        owned.finish()
+
+    def _spec(self, row):
+        return work.Spec(
+            job=row.uuid,
+            command=row.command,
+            arguments=tuple(row.arguments),
+            owner=self._me.incarnation,
+            host=self._me.host,
+            timeout=row.timeout,
+            output_limit=row.output_limit,
+            claimed_user=row.claimed_user,
+            claimed_uid=row.claimed_uid,
+        )
+
+    def _cancel(self, spec, owned):
+        runs.end_queued(
+            owned.uuid, runs.CANCELLED, work.STATUS[runs.CANCELLED], CANCELLED, self._clock()
+        )
+        cancelled = runs.CANCELLED, work.STATUS[runs.CANCELLED], CANCELLED
+        owned.advance((part.position, runs.ENDED, None, *cancelled, 0) for part in owned.queued())
+        self._giving.cancel(spec, owned)
+
+    def _compare(self, owned):
+        """Take what the rows say of the runs that a conductor has.
+
+        :returns: bool, whether the job is still ours.
+        """
+        for incarnation in self._giving.dead(owned):
+            runs.lose(owned.uuid, incarnation, self._clock())
+        row = jobs.get(owned.uuid)
+        if row is None or (row.owner, row.owner_epoch) != (self._me.incarnation, owned.epoch):
+            return False
+        owned.cancelled = owned.cancelled or row.cancelled_at is not None
+        active = [part.position for part in owned.active()]
+        found = runs.at(owned.uuid, active)
+        owned.advance(
+            [
+                (
+                    run.position,
+                    run.state,
+                    run.runner,
+                    run.outcome,
+                    run.status,
+                    run.reason,
+                    run.output_bytes,
+                )
+                for run in found
+                if run.state != runs.QUEUED
+            ]
+        )
+        waiting = [run.position for run in found if run.state == runs.QUEUED]
+        self._giving.again(owned, waiting)
+        return True
+
+    def _end(self, owned):
+        """:returns: bool, whether the job has ended in its row too."""
+        ended = jobs.end(owned.uuid, self._me.incarnation, owned.epoch, self._clock())
+        if ended is None:
+            return not self._compare(owned)
+        LOG.info('job %s has ended with status %d', owned.uuid, ended.status)
+        owned.finish(ended)
+        return True
+
+    # -- from outside -------------------------------------------------------------------------
+
+    def took(self, uuid, incarnation, started, ended):
+        """A conductor's report.
+
+        :param started: list of int, positions.  :param ended: list of ``obmd.db.runs.End``.
+        """
+        owned = self._owned.get(uuid)
+        if owned is None:
+            return
+        changes = [(p, runs.RUNNING, incarnation, None, None, None, 0) for p in started]
+        changes += [
+            (
+                end.position,
+                runs.ENDED,
+                incarnation,
+                end.outcome,
+                end.status,
+                end.reason,
+                end.output_bytes,
+            )
+            for end in ended
+        ]
+        owned.advance(changes)
+
+    def watch(self, uuid):
+        """:returns: :class:`obmd.streams.viewer.LineStream`, see ``OwnedJob.watch``.
+
+        :raises NotOwner: the job is not ours.
+        """
+        owned = self._owned.get(uuid)
+        if owned is None:
+            self.changed(uuid)
+            owned = self._owned.get(uuid)
+        if owned is None:
+            raise errors.NotOwner('this conductor does not own the job')
+        return owned.watch()
+
+    def stop(self):
+        """Give out nothing more; the jobs are others' once :meth:`leave` was called."""
+        with self._lock:
+            self._stopping = True
+        for owned in list(self._owned.values()):
+            owned.finish()
+
+    def leave(self):
+        """Let others claim what was ours.
+
+        :raises Unavailable: the rows still name us.
+        """
+        jobs.release_all(self._me.incarnation)
+
+
+def owns_any(incarnation):
+    """:returns: bool, whether rows still name a conductor that is gone."""
+    return bool(jobs.owned_by(incarnation) or runs.running_under(incarnation))
+
+
+def incarnations():
+    """:returns: set of str, all whom rows of jobs that go on name."""
+    return jobs.owners() | runs.runners()

@@ -1,0 +1,106 @@
+"""What becomes of runs: told to the owner of their job at once, written to their rows soon.
+
+Both go in batches, made of what has come while the last one was under way, and neither waits for
+the other.  What cannot be written is kept and tried again for as long as this conductor lives.
+"""
+
+import logging
+import threading
+import time
+
+from obmd.common import errors
+from obmd.common import threads
+from obmd.db import runs
+
+LOG = logging.getLogger(__name__)
+
+#: seconds for which ends are gathered before they are written, and until a failed try is repeated
+GATHER, PAUSE = 0.05, 1.0
+LATE = 'its conductor said later: {outcome}, status {status}'
+
+
+class Reports:
+    """:param incarnation: str, of this conductor's start.
+    :param tell: ``tell(spec, started, ended)`` passes a report to the owner of a job, without
+        waiting: started is a list of positions, ended of :class:`obmd.db.runs.End`.
+    """
+
+    def __init__(self, incarnation, tell, clock=time.time):
+        self._incarnation = incarnation
+        self._tell = tell
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._news = {}
+        self._unwritten = {}
+        self._told = threading.Event()
+        self._to_write = threading.Event()
+        self._working = False
+
+    def started(self, spec, positions):
+        with self._lock:
+            self._news.setdefault(spec.job, [spec, [], []])[1].extend(positions)
+        self._begin()
+        self._told.set()
+
+    def ended(self, spec, end):
+        """:param end: :class:`obmd.db.runs.End`."""
+        with self._lock:
+            self._news.setdefault(spec.job, [spec, [], []])[2].append(end)
+            self._unwritten[end.job_uuid, end.position] = end
+        self._begin()
+        self._told.set()
+        self._to_write.set()
+
+    def has(self, key):
+        """:returns: bool, whether the end of a run is still to be written."""
+        return key in self._unwritten
+
+    def flush(self, deadline):
+        """Wait until all is written.  :returns: bool, whether it is."""
+        while self._unwritten and not deadline.expired:
+            time.sleep(min(0.02, deadline.remaining))
+        return not self._unwritten
+
+    def _begin(self):
+        with self._lock:
+            begin, self._working = not self._working, True
+        if begin:
+            threads.spawn(self._run, self._told, self._tell_all)
+            threads.spawn(self._run, self._to_write, self._write_all)
+
+    @staticmethod
+    def _run(bell, work):
+        while True:
+            bell.wait()
+            bell.clear()
+            try:
+                work()
+            except Exception:
+                LOG.exception('a report of runs has failed')
+                time.sleep(PAUSE)
+                bell.set()
+
+    def _tell_all(self):
+        with self._lock:
+            news, self._news = self._news, {}
+        for spec, started, ended in news.values():
+            self._tell(spec, started, ended)
+
+    def _write_all(self):
+        with self._lock:
+            ends = list(self._unwritten.values())
+        if not ends:
+            return
+        try:
+            late = runs.end(self._incarnation, ends, self._clock())
+            for end in late:
+                text = LATE.format(outcome=end.outcome, status=end.status)
+                runs.annotate(end.job_uuid, end.position, text)
+        except errors.Unavailable:
+            time.sleep(PAUSE)
+            self._to_write.set()
+            return
+        with self._lock:
+            for end in ends:
+                self._unwritten.pop((end.job_uuid, end.position), None)
+        time.sleep(GATHER)
