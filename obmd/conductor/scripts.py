@@ -19,7 +19,6 @@ import time
 from obmd import runner
 from obmd.common import errors
 from obmd.common import threads
-from obmd.conductor import lease as leases
 from obmd.conductor import spool
 from obmd.conf import CONF
 from obmd.runner import messages
@@ -176,7 +175,8 @@ class Scripts:
             return
         key = script.job, script.position
         try:
-            self._send({'do': 'start', **vars(script)}, running=key)
+            order = {'do': 'start', **vars(script), 'lease': self._lease_left()}
+            self._send(order, running=key)
         except (errors.Unavailable, messages.Broken) as error:
             # what was perhaps sent is lost with its runner, and told then
             if key not in self._running:
@@ -333,9 +333,16 @@ class Scripts:
             time.sleep(CONFIRM)
 
     def _confirm_to(self, connection):
-        if self._lease.state == leases.FRESH:
-            seconds = CONF.conductor.heartbeat_ttl - self._lease.age
-            connection.send(messages.encode({'do': 'lease', 'seconds': seconds}))
+        try:
+            order = {'do': 'lease', 'seconds': self._lease_left()}
+        except errors.Unavailable:
+            return
+        connection.send(messages.encode(order))
+
+    def _lease_left(self):
+        """:returns: seconds.  :raises Unavailable: this conductor may not act now."""
+        self._lease.require()
+        return CONF.conductor.heartbeat_ttl - self._lease.age
 
 
 class _Connection:

@@ -159,6 +159,7 @@ class Reader:
             if self._at < end and self._learn_name():
                 found = self._take(end)
                 if found is None:
+                    self._growth = None  # what follows was torn when its writer died
                     return []
                 if found:
                     return found

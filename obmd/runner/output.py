@@ -64,13 +64,13 @@ class File:
 
     def write(self, batch):
         """:param batch: list of (position, kind, payload)."""
+        if self._is_full():
+            batch = [frame for frame in batch if not self._lose_data(frame)]
         wanted = [(p, frames.GAP, frames.gap(n)) for p, n in self._gaps.items()]
         wanted += [(p, frames.END, payload) for p, payload in self._ends]
         self._gaps.clear()
         self._ends = []
         wanted += batch
-        if self._is_full():
-            wanted = [frame for frame in wanted if not self._lose_data(frame)]
         while wanted:
             some, wanted = wanted[: BUFFERS // 2], wanted[BUFFERS // 2 :]
             done = self._append(some)

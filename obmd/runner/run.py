@@ -46,6 +46,7 @@ class Run:
         self.due = float('inf')
         self.leader_gone = False
         self.ended = False
+        self._group_gone = False
 
     def exited(self, result):
         """:param result: of waitid(2)."""
@@ -71,12 +72,14 @@ class Run:
 
     def group_left(self):
         """:returns: bool, whether orphans of its group are left; reaps those that have ended."""
-        try:
-            while os.waitid(os.P_PGID, self.pid, os.WEXITED | os.WNOHANG) is not None:
-                pass
-        except ChildProcessError:
-            return False
-        return True
+        # asked once more, the number might be another run's by then
+        while not self._group_gone:
+            try:
+                if os.waitid(os.P_PGID, self.pid, os.WEXITED | os.WNOHANG) is None:
+                    return True
+            except ChildProcessError:
+                self._group_gone = True
+        return False
 
 
 def start(order, label, labels, null):
@@ -92,7 +95,7 @@ def start(order, label, labels, null):
         out, out_end = _pipe(opened)
         err, err_end = _pipe(opened)
         pid = _spawn(path, argv, environment, (null, out_end, err_end), label, labels)
-        process = os.pidfd_open(pid)
+        process = _watch(pid)
     except OSError as error:
         for descriptor in opened:
             os.close(descriptor)
@@ -105,12 +108,16 @@ def start(order, label, labels, null):
 
 def _strings(order):
     """:returns: (path, list, dict), all bytes."""
+    if not os.path.isabs(order['path']):
+        raise NotStarted(NOT_FOUND, 'the path of the script is not absolute')
     try:
         path = order['path'].encode()
         argv = [path, *(argument.encode() for argument in order['arguments'])]
         environment = {k.encode(): v.encode() for k, v in order['environment'].items()}
     except UnicodeEncodeError:
         raise NotStarted(CANNOT_RUN, 'an argument or parameter is not valid Unicode') from None
+    except AttributeError:
+        raise NotStarted(CANNOT_RUN, 'an argument or parameter is not text') from None
     if any(b'\0' in text for text in (*argv, *environment, *environment.values())):
         raise NotStarted(CANNOT_RUN, 'an argument or parameter contains a NUL character')
     if any(not name or b'=' in name for name in environment):
@@ -123,6 +130,16 @@ def _pipe(opened):
     opened += ends
     os.set_blocking(ends[0], False)
     return ends
+
+
+def _watch(pid):
+    """:returns: pidfd."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _spawn(path, argv, environment, standard, label, labels):

@@ -82,7 +82,7 @@ class Supervisor:
             'say': self._say,
             'end': self._end_ordered,
             'close': self._close_job,
-            'lease': self._renew,
+            'lease': lambda message: self._renew(message['seconds']),
         }
 
     # -- the loop -------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ class Supervisor:
         self._jobs.pop(message['job'], None)
         self._files.close(message['job'])
 
-    def _renew(self, message):
-        self._lease_until = self._clock() + message['seconds']
+    def _renew(self, lease):
+        self._lease_until = max(self._lease_until, self._clock() + lease)
 
     def _say(self, message):
         text = message['text'].encode('utf-8', 'replace')
@@ -204,6 +204,7 @@ class Supervisor:
     def _start(self, message):
         job, position = message['job'], message['position']
         label = self._labels.new()
+        self._renew(message['lease'])
         try:
             if self._refusal is not None:
                 raise runs.NotStarted(runs.CANNOT_RUN, self._refusal)
@@ -329,7 +330,8 @@ class Supervisor:
         """:param over: whether it has been killed for long enough."""
         if run.ended:
             return True
-        if over:
+        # what is in a pipe waits for the disk, not for somebody to die
+        if over and self._waiting.isdisjoint(run.pipes):
             self._finish(run)
         return self._finish_if_over(run)
 

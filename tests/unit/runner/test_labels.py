@@ -1,0 +1,70 @@
+"""Labels are real limits of real processes: these tests label this one and look at it."""
+
+import os
+import resource
+
+import pytest
+
+from obmd.runner import labels
+
+
+@pytest.fixture
+def made():
+    found = labels.Labels(os.getpid())
+    yield found
+    found.wear(None)
+
+
+def test_labels_can_be_worn_here(made):
+    assert made.usable
+
+
+def test_a_process_is_found_by_its_label(made):
+    label = made.new()
+    made.wear(label)
+    assert made.of(label) == [os.getpid()]
+
+
+def test_who_wears_none_is_not_found(made):
+    assert made.of(made.new()) == []
+
+
+def test_a_process_of_a_live_run_is_no_stray(made):
+    made.wear(made.new())
+    assert made.strays() == []
+
+
+def test_a_process_of_a_run_that_has_ended_is_a_stray(made):
+    label = made.new()
+    made.wear(label)
+    made.forget(label)
+    assert made.strays() == [(os.getpid(), label)]
+
+
+def test_another_start_of_the_same_conductor_finds_it(made):
+    label = made.new()
+    made.wear(label)
+    assert labels.Labels(os.getpid()).strays() == [(os.getpid(), label)]
+
+
+def test_another_conductor_does_not(made):
+    made.wear(made.new())
+    assert labels.Labels(os.getpid() + 1).strays() == []
+
+
+def test_a_process_that_wears_another_label_gets_no_signal(made):
+    made.wear(made.new())
+    made.signal(os.getpid(), made.new(), 9)
+
+
+def test_a_system_that_limits_that_already_has_no_room_for_labels(monkeypatch):
+    monkeypatch.setattr(labels.resource, 'getrlimit', lambda which: (200000, 200000))
+    found = labels.Labels(1)
+    assert not found.usable
+    found.wear(found.new())
+    assert found.strays() == []
+
+
+def test_no_label_is_one_that_could_limit_anything(made):
+    assert made.new() > 10**18
+    assert labels.Labels(2**80).new() < resource.RLIM_INFINITY % 2**64
