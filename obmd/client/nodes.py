@@ -17,10 +17,10 @@ class Nodes:
     def __init__(self, transport):
         self._transport = transport
 
-    def list(self, nodes=None, driver=None, group=None, rank=None, conductor=None):
-        """Yield each node, in the server's order.  :param nodes: str, a range.
+    def list(self, nodes=None, driver=None, conductor_group=None, rank=None, conductor=None):
+        """Yield each node: in the order of the range, else by name.
 
-        :param group: str, of conductors.
+        :param nodes: str, a range.  :param conductor: str, host of the one that owns them.
         """
         return pages.every(
             self._transport,
@@ -28,7 +28,7 @@ class Nodes:
             'nodes',
             nodes=nodes,
             driver=driver,
-            group=group,
+            conductor_group=conductor_group,
             rank=rank,
             conductor=conductor,
         )
@@ -38,7 +38,8 @@ class Nodes:
         return self._transport.read(_path(node))
 
     def create(self, node):
-        """:param node: dict: ``name``, ``driver``, ``obm``, ``ranks``, ``parameters``, ...
+        """:param node: dict: ``name``, ``obm`` (``{"type", "info"}``), ``ranks``,
+            ``parameters``, ``conductor_group``, ...
 
         :returns: dict, as it is then.
         """

@@ -281,8 +281,8 @@ def _cause(error):
         error = below
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
-    # urllib3 puts the connection's repr in front
-    text = re.sub(r'^<[^>]*>: ', '', ' '.join(str(error).split()))
+    # urllib3 puts the connection in front, and the error's number
+    text = re.sub(r'^.*\[Errno -?[0-9]+\] ', '', ' '.join(str(error).split()))
     return text or type(error).__name__
 
 

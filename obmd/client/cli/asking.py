@@ -5,6 +5,8 @@ from obmd.client.cli import base
 
 #: characters of a list of nodes that a question shows
 LONGEST = 400
+#: nodes that are folded: for thousands with two numbers in their names that takes minutes
+FOLDED = 200
 
 
 def confirm(app, question):
@@ -26,27 +28,27 @@ def confirm(app, question):
             raise base.Declined('nothing was done')
 
 
-def about(text, nodes):
-    """:param text: str with ``%{nodes}``.  :param nodes: list of str.  :returns: str."""
-    return ' '.join(text.replace('%{nodes}', folded(nodes)).split())
+def about(text, nodes, given):
+    """:param text: str with ``%{nodes}``.  :param nodes: list of str.
+
+    :param given: str, how the user said them, or None.  :returns: str.
+    """
+    named = ','.join(nodes) if len(nodes) == 1 else f'{_named(nodes, given)} ({len(nodes)} nodes)'
+    return ' '.join(text.replace('%{nodes}', named if nodes else '').split())
 
 
-def folded(nodes):
-    """:returns: str, ``n[1-3],x (4 nodes)``, cut where it is too long."""
-    text = _fold(nodes)
-    if len(text) > LONGEST:
-        text = text[:LONGEST] + '...'
-    return f'{text} ({len(nodes)} nodes)' if len(nodes) > 1 else text
+def _named(nodes, given):
+    text = _fold(nodes) if len(nodes) <= FOLDED else given or ','.join(nodes[:FOLDED])
+    return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
 
 
 def _fold(nodes):
-    if len(nodes) > 1 and all(base.is_one(node) for node in nodes):
+    if all(base.is_one(node) for node in nodes):
         from ClusterShell import NodeSet
 
         try:
-            found = NodeSet.NodeSet.fromlist(nodes, resolver=NodeSet.RESOLVER_NOGROUP)
-            return str(found)
+            return str(NodeSet.NodeSet.fromlist(nodes, resolver=NodeSet.RESOLVER_NOGROUP))
         except Exception:
-            # its parser lets more than its own errors out; a name that it cannot read stays
+            # its parser lets more than its own errors out; names that it cannot read stay
             pass
     return ','.join(nodes)

@@ -37,7 +37,7 @@ class NodeList(base.Lister):
                 nodes=parsed_args.nodes,
                 driver=parsed_args.driver,
                 rank=parsed_args.rank,
-                group=parsed_args.group,
+                conductor_group=parsed_args.group,
                 conductor=parsed_args.conductor,
             )
         )
@@ -157,7 +157,7 @@ class NodeDelete(each.Each):
     def take_action(self, parsed_args):
         nodes = self.names(parsed_args.nodes)
         if len(nodes) > 1 and not parsed_args.yes:
-            asking.confirm(self.app, asking.about(DELETE, nodes))
+            asking.confirm(self.app, asking.about(DELETE, nodes, parsed_args.nodes))
         return self.for_each(nodes, self._delete)
 
     def _delete(self, node):
@@ -179,9 +179,10 @@ def _description(app, options):
     """:returns: dict, what the options say of a node."""
     said = {}
     if options.driver is not None:
-        said['driver'] = options.driver
-    if options.obm is not None:
-        said['obm'] = files.read(options.obm, app.stdin)
+        info = {} if options.obm is None else files.read(options.obm, app.stdin)
+        said['obm'] = {'type': options.driver, 'info': info}
+    elif options.obm is not None:
+        raise errors.ClientError('--obm needs --driver')
     if options.rank is not None:
         said['ranks'] = options.rank
     if options.parameter:

@@ -59,7 +59,7 @@ class PowerSoft(each.Each):
     def take_action(self, parsed_args):
         nodes = self.names(parsed_args.nodes)
         if len(nodes) > 1 and not parsed_args.yes:
-            asking.confirm(self.app, asking.about(SOFT, nodes))
+            asking.confirm(self.app, asking.about(SOFT, nodes, parsed_args.nodes))
         return self.for_each(nodes, self._soft)
 
     def _soft(self, node):

@@ -79,7 +79,7 @@ class Running(Watched):
             planned = [run['node'] for run in jobs.plan(command, nodes, arguments)]
             if len(planned) >= ask_from:
                 named = [node for node in planned if node is not None]
-                asking.confirm(self.app, asking.about(question, named))
+                asking.confirm(self.app, asking.about(question, named, nodes))
         job = jobs.start(
             command,
             nodes,

@@ -24,8 +24,14 @@ def bodies(api, method, path):
 
 
 def test_a_list_takes_a_range_and_filters(api, obm):
-    assert obm.run('node', 'list', '@x,n[1-3]', '--rank', 'metal', '-f', 'json') == 0
-    assert api.requests[0].query == {'nodes': '@x,n[1-3]', 'rank': 'metal'}
+    assert (
+        obm.run('node', 'list', '@x,n[1-3]', '--rank', 'metal', '--group', 'g', '-f', 'json') == 0
+    )
+    assert api.requests[0].query == {
+        'nodes': '@x,n[1-3]',
+        'rank': 'metal',
+        'conductor_group': 'g',
+    }
     assert json.loads(obm.out)[0]['Ranks'] == ['metal']
 
 
@@ -49,8 +55,10 @@ def test_a_password_comes_from_a_file(api, obm, tmp_path):
     assert bodies(api, 'POST', '/nodes') == [
         {
             'name': 'n1',
-            'driver': 'ipmi',
-            'obm': {'addr': '10.0.0.1', 'user': 'admin', 'pass': 'hunter2'},
+            'obm': {
+                'type': 'ipmi',
+                'info': {'addr': '10.0.0.1', 'user': 'admin', 'pass': 'hunter2'},
+            },
             'ranks': ['metal'],
             'parameters': {'a': 'b=c'},
         }
@@ -60,13 +68,13 @@ def test_a_password_comes_from_a_file(api, obm, tmp_path):
 def test_a_password_may_come_from_standard_input(api, obm):
     obm.stdin = stream('{"pass": "hunter2"}')
     api.on('POST', '/nodes', (201, NODES[0]))
-    obm.run('node', 'create', 'n1', '--obm', '-')
-    assert bodies(api, 'POST', '/nodes')[0]['obm'] == {'pass': 'hunter2'}
+    obm.run('node', 'create', 'n1', '--driver', 'ipmi', '--obm', '-')
+    assert bodies(api, 'POST', '/nodes')[0]['obm']['info'] == {'pass': 'hunter2'}
 
 
 def test_a_file_that_is_no_yaml_is_not_repeated(api, obm, tmp_path):
     path = write(tmp_path, 'pass: "hunter2\n')
-    assert obm.run('node', 'create', 'n1', '--obm', path) == 1
+    assert obm.run('node', 'create', 'n1', '--driver', 'ipmi', '--obm', path) == 1
     assert 'hunter2' not in obm.err
 
 
