@@ -17,8 +17,9 @@ from obmd.common import errors
 from obmd.common import metrics
 from obmd.common import threads
 from obmd.common.deadline import Deadline
+from obmd.conductor import console_source
 from obmd.conf import CONF
-from obmd.drivers import base
+from obmd.streams import console_events
 from obmd.streams import readers
 from obmd.streams import ring
 from obmd.streams import viewer
@@ -39,38 +40,6 @@ OPENING = 'opening'
 def is_up(sol_holder):
     """Whether a node's row says that its owner has the console.  :param sol_holder: str or None."""
     return sol_holder not in (None, FOREIGN) and not sol_holder.endswith(OPENING)
-
-
-class _Sink(base.ConsoleSink):
-    """Takes what one opening of the source delivers; a former one is not listened to.
-
-    :ivar announced: bool, whether the BMC may have been asked for SOL.
-    """
-
-    def __init__(self, console):
-        self._console = console
-        self.announced = False
-
-    def opening(self):
-        self._console.announce()
-        self.announced = True
-
-    def data(self, chunk):
-        self._console.feed(self, chunk)
-
-    def lost(self, error):
-        self._console.source_lost(self, error)
-
-
-class _Attempt:
-    """One try to open the source, waited for by any number of viewers."""
-
-    def __init__(self, sink, takeover, began):
-        self.sink = sink
-        self.takeover = takeover
-        self.began = began
-        self.error = None
-        self.done = threading.Event()
 
 
 class Console:
@@ -156,11 +125,30 @@ class Console:
         headers = {'Obmd-Cursor': f'{self._ring.id}:{reader.offset}'}
         if gap is not None:
             headers['Obmd-Gap'] = str(gap)
+        asks_history = bool(replay) or cursor is not None
+        self._admit(stream, asks_history, takeover, deadline)
+        return stream, headers
+
+    def watch_events(self, across, replay, cursor, takeover, deadline):
+        """As :meth:`watch`, for who needs no token of the node: a stream of framed events.
+
+        :param across: history may reach behind the issue of the node's token.
+        :returns: :class:`obmd.streams.console_events.ConsoleEvents`.
+        """
+        oldest = self._ring.start if across else self._ring.oldest
+        reader, gap = readers.place(self._ring, oldest, replay, cursor)
+        stream = console_events.ConsoleEvents(
+            reader, self._guard, self._live.uuid, lambda: self.up, gap
+        )
+        self._admit(stream, bool(replay) or cursor is not None, takeover, deadline)
+        return stream
+
+    def _admit(self, stream, asks_history, takeover, deadline):
         with self._lock:
             self._viewers.add(stream)
             self._stop_linger()
         stream.on_end(lambda: self._leave(stream))
-        has_history = (replay or cursor is not None) and reader.offset < self._ring.end
+        has_history = asks_history and stream.offset < self._ring.end
         try:
             if has_history and not takeover:
                 self._join_attempt()
@@ -171,7 +159,6 @@ class Console:
                 stream.end('the console could not be opened')
                 raise
             self._try_later()
-        return stream, headers
 
     def set_barrier(self, token_id):
         """A new token: what was before it is not for its holder."""
@@ -240,8 +227,8 @@ class Console:
                 return None
             if self._attempt is not None:
                 return self._attempt
-            self._sink = _Sink(self)
-            attempt = self._attempt = _Attempt(self._sink, takeover, self._clock())
+            self._sink = console_source.Sink(self)
+            attempt = self._attempt = console_source.Attempt(self._sink, takeover, self._clock())
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
@@ -273,6 +260,7 @@ class Console:
                 self._start_linger()
         if up:
             attempt.done.set()
+            self._tell_state()
             LOG.info('%s: console up', self._live.name)
             if self._log is not None:
                 self._log.up()
@@ -354,7 +342,15 @@ class Console:
             if now - self._up_since >= STEADY:
                 self._failures = 0
         self._log_down(error.reason)
+        self._tell_state()
         threads.spawn(self._failed, error)
+
+    def _tell_state(self):
+        """To the viewers who are told whether the source is up."""
+        with self._lock:
+            viewers = list(self._viewers)
+        for stream in viewers:
+            stream.wake()
 
     def _log_down(self, reason):
         if self._log is not None:

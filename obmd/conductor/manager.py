@@ -40,7 +40,7 @@ class Manager:
     :ivar reception: :class:`obmd.conductor.reception.Reception`, for other endpoints too.
     """
 
-    target = oslo_messaging.Target(version='1.1')
+    target = oslo_messaging.Target(version='1.2')
 
     def __init__(
         self, incarnation, holdings, revocation, tickets, agents, callback_url, lease, refresh
@@ -108,7 +108,7 @@ class Manager:
         asked = self._revocation.now()
         try:
             row = nodes.get_by_uuid(live.uuid)
-            if row is None or row.token_id != stream.token_id:
+            if row is None or (stream.is_by_token and row.token_id != stream.token_id):
                 raise errors.Unauthorized('the token is not valid any more')
             self._require_room(live)
         except errors.ObmdError:
@@ -118,6 +118,28 @@ class Manager:
             raise errors.Unavailable(f'the console was closed: {stream.ended}', live.name, 1)
         self._revocation.add(stream, asked)
         return stream, headers
+
+    @rpc.answers
+    def open_console_events(self, _context, call, across, replay, cursor, takeover):
+        """:param across: bool, history may reach behind the issue of the node's token."""
+        live = self._live(call)
+        live.require('console')
+        self._require_room(live)
+        cursor = readers.parse_cursor(cursor) if cursor is not None else None
+        deadline = Deadline(call['timeout']).within(CONF.console.connect_timeout)
+        with live.place():
+            stream = live.console.watch_events(across, replay, cursor, takeover, deadline)
+        headers = _headers('application/x-ndjson')
+        return self._ticket(
+            lambda: self._redeem_console(live, stream, headers), stream.close, headers
+        )
+
+    @rpc.answers
+    def boot_device(self, _context, call):
+        live = self._live(call)
+        live.require('boot_device')
+        with live.place(), live.bmc() as driver:
+            return driver.boot_device(Deadline(call['timeout']))
 
     @rpc.answers
     def open_sweep(self, _context, incarnation, nodes, seconds):

@@ -96,14 +96,15 @@ class Revocation:
         stream.on_end(lambda: self._forget(stream))
 
     def cut(self, node_uuid, token_id, reason='revoked'):
-        """End the streams of a node that were not opened with ``token_id`` (None: all).
+        """End the streams of a node that were not opened with ``token_id`` (None: all); of those
+        that were opened without a token all when it is deleted.
 
         :param reason: ``revoked`` or ``deleted``.
         """
         with self._lock:
             streams = list(self._streams.get(node_uuid, ()))
         for stream in streams:
-            if token_id is None or stream.token_id != token_id:
+            if reason == 'deleted' or stream.is_by_token and stream.token_id != token_id:
                 _cut(stream, reason)
 
     def allows(self, stream):
@@ -153,7 +154,8 @@ class Revocation:
             if stream.checked_at > asked or stream.node_uuid not in uuids:
                 continue
             row = standings.get(stream.node_uuid)
-            if row is not None and row.token_id == stream.token_id:
+            right = not stream.is_by_token or (row is not None and row.token_id == stream.token_id)
+            if row is not None and right:
                 stream.checked_at = asked
             else:
                 _cut(stream, 'revoked')

@@ -5,8 +5,8 @@ RPC API history:
 1.0  power_status, set_power, power_cycle, set_boot_device, event_log, open_console, open_sweep,
      token_changed, node_changed, node_deleted.
 1.1  agent_heartbeats, agent_state, open_configdrive.
-1.2  job_changed, open_job_events, open_job_output; and between conductors run_job, adopt_job,
-     cancel_runs, runs_changed.
+1.2  job_changed, open_job_events, open_job_output, boot_device, open_console_events; and between
+     conductors run_job, adopt_job, cancel_runs, runs_changed.
 
 A message asks for the version that its method came with: so during an upgrade either side may be
 the newer one, and only what an older conductor does not know is refused, with ``Unavailable``.
@@ -86,6 +86,32 @@ class ConductorAPI:
             deadline,
             read=not takeover,
             token_id=node.token_id,
+            replay=replay,
+            cursor=cursor,
+            takeover=takeover,
+        )
+        return self._offer(offer)
+
+    def boot_device(self, node, deadline):
+        """:returns: as :meth:`obmd.drivers.base.BootDevice.boot_device`."""
+        return self._call(node, 'boot_device', deadline, read=True, client=self._jobs)
+
+    def open_console_events(
+        self, node, deadline, across=False, replay=None, cursor=None, takeover=False
+    ):
+        """The console as ``obmd.streams.console_events`` frames it, for who needs no token of the
+        node.
+
+        :param across: bool, history may reach behind the issue of the node's token.
+        :param cursor: str ``RING:OFFSET`` or None.  :returns: :class:`StreamOffer`.
+        """
+        offer = self._call(
+            node,
+            'open_console_events',
+            deadline,
+            read=not takeover,
+            client=self._jobs,
+            across=across,
             replay=replay,
             cursor=cursor,
             takeover=takeover,

@@ -152,6 +152,14 @@ class BootDevice(abc.ABC):
     def set_boot_device(self, device, deadline):
         """Set ``device`` (checked by the caller to be in ``boot_devices``), persistently."""
 
+    def boot_device(self, deadline):
+        """Ask what the node boots from.
+
+        :returns: str; None: nobody has said, or it is none of ``boot_devices``.
+        :raises: BmcSilent, BmcRefused, CredentialsRefused; Unsupported: it cannot be asked.
+        """
+        raise errors.Unsupported('the driver cannot tell what the node boots from', self.node.name)
+
 
 class ConsoleSink(abc.ABC):
     """Who a console source delivers to.  ``data`` and ``lost`` are called from the I/O loop and

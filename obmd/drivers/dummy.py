@@ -30,6 +30,7 @@ class DummyDriver(base.Driver, base.Power, base.BootDevice, base.Console):
     def __init__(self, node, info):
         super().__init__(node, info)
         self._power = self.OFF
+        self._device = None
 
     @classmethod
     def address(cls, info):
@@ -42,7 +43,10 @@ class DummyDriver(base.Driver, base.Power, base.BootDevice, base.Console):
         self._power = self.OFF if action in (self.OFF, self.SOFT_OFF) else self.ON
 
     def set_boot_device(self, device, deadline):
-        pass
+        self._device = device
+
+    def boot_device(self, deadline):
+        return self._device
 
     def open_console(self, sink, deadline, takeover=False):
         try:

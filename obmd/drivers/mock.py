@@ -38,6 +38,7 @@ class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ma
     def __init__(self, node, info):
         super().__init__(node, info)
         self._machine_type = self.machine_types['general-small']
+        self._device = None
         # Shared by whoever asks: no number is ever given twice.
         self._numbers = itertools.count(int(info.get('NumWrites', 0)))
 
@@ -52,7 +53,10 @@ class MockDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ma
         pass
 
     def set_boot_device(self, device, deadline):
-        pass
+        self._device = device
+
+    def boot_device(self, deadline):
+        return self._device
 
     def machine_type(self, deadline):
         return self._machine_type

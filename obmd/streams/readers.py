@@ -57,15 +57,22 @@ def parse_cursor(text):
 
 
 def start_reader(ring, token_id, replay=None, cursor=None):
-    """Place a reader for a viewer.
+    """Place a reader for a viewer by token, as :func:`place` does.
 
     :param token_id: str, the viewer's token; history before its issue stays out of reach.
+    """
+    return place(ring, ring.oldest_for(token_id), replay, cursor)
+
+
+def place(ring, oldest, replay=None, cursor=None):
+    """Place a reader for a viewer.
+
+    :param oldest: int, offset behind which the viewer may not read.
     :param replay: bytes of history asked for, or None for "from now".
     :param cursor: ``(ring_id, offset)`` of the first byte wanted, or None.
     :returns: ``(Reader, gap)``: gap is None (nothing missing), bytes missing before the first
         byte, or ``'unknown'``.
     """
-    oldest = ring.oldest_for(token_id)
     if cursor is not None:
         ring_id, offset = cursor
         if ring_id != ring.id or offset > ring.end:

@@ -35,6 +35,12 @@ class Ring:
         with self._lock:
             return self._start()
 
+    @property
+    def oldest(self):
+        """Offset of the oldest byte since the last barrier."""
+        with self._lock:
+            return max(self._barrier, self._start())
+
     def _start(self):
         return self.end - len(self._buffer)
 

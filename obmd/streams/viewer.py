@@ -68,6 +68,9 @@ class ConsoleStream(Stream):
     :param line_chunks: yield one line at a time.
     """
 
+    #: whether it ends when the node's token does
+    is_by_token = True
+
     def __init__(self, reader, guard, node_uuid, token_id, line_chunks=False):
         super().__init__()
         self.node_uuid = node_uuid
@@ -83,6 +86,14 @@ class ConsoleStream(Stream):
     def lost(self):
         """Bytes that the ring had overwritten before this viewer took them."""
         return self._reader.lost
+
+    @property
+    def offset(self):
+        """Of the next byte that it takes from the ring."""
+        return self._reader.offset
+
+    def wake(self):
+        """What it would tell besides bytes may have changed."""
 
     def __next__(self):
         while self.ended is None:

@@ -9,7 +9,8 @@ from obmd.conf import CONF
 from obmd.drivers.base import Power
 
 CHASSIS = 0x00
-GET_CHASSIS_STATUS, CHASSIS_CONTROL, SET_BOOT_OPTIONS = 0x01, 0x02, 0x08
+GET_CHASSIS_STATUS, CHASSIS_CONTROL = 0x01, 0x02
+SET_BOOT_OPTIONS, GET_BOOT_OPTIONS = 0x08, 0x09
 
 #: Chassis Control, section 28.3
 _CONTROL = {
@@ -28,6 +29,7 @@ _PAUSE, _PAUSE_GROWTH, _PAUSE_MAX = 0.05, 1.6, 1.0
 #: boot device selector, data 2 of boot option parameter 5, table 28-14
 BOOT_DEVICES = {'pxe': 0x01 << 2, 'disk': 0x02 << 2, 'none': 0x00}
 _VALID, _PERSISTENT = 0x80, 0x40
+_SELECTOR = 0x0F << 2
 #: boot option parameters: set in progress, valid bit clearing, boot flags
 _SET_IN_PROGRESS, _VALID_BIT_CLEARING, _BOOT_FLAGS = 0, 3, 5
 
@@ -122,6 +124,20 @@ def set_boot_device(bmc, device, deadline):
         _set_option(bmc, deadline, _SET_IN_PROGRESS, 0)
     if answer.code:
         raise bmc.account.error(errors.BmcRefused, answer.words)
+
+
+def boot_device(bmc, deadline):
+    """:returns: str, a key of ``BOOT_DEVICES``: ``none`` also where the flags are not valid; None:
+    another device, which somebody else set.  Get System Boot Options, section 28.13."""
+    limit = deadline.within(CONF.ipmi.deadline)
+    answer = bmc.call(CHASSIS, GET_BOOT_OPTIONS, (_BOOT_FLAGS, 0, 0), deadline=limit)
+    # version, parameter, flags, selector, ...
+    if len(answer.data) < 4:
+        raise bmc.account.error(errors.BmcRefused, 'boot options without content')
+    flags, selector = answer.data[2], answer.data[3] & _SELECTOR
+    if not flags & _VALID:
+        return 'none'
+    return next((name for name, bits in BOOT_DEVICES.items() if bits == selector), None)
 
 
 def _set_option(bmc, deadline, *data):

@@ -130,6 +130,9 @@ class IpmiDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ev
     def set_boot_device(self, device, deadline):
         chassis.set_boot_device(self._bmc, device, deadline)
 
+    def boot_device(self, deadline):
+        return chassis.boot_device(self._bmc, deadline)
+
     def event_log(self, deadline, limit):
         return sel.event_log(self._bmc, deadline, limit)
 
