@@ -53,6 +53,9 @@ _NAMED = 20
 #: bytes of a key under which HS256 is weaker than its hash (RFC 7518, section 3.2)
 _STRONG_KEY = 32
 
+#: what the subject begins with of tokens that have no id
+_WITHOUT_ID = 'jwt-'
+
 # said once at the start, in the log
 warnings.filterwarnings('ignore', category=jwt.InsecureKeyLengthWarning)
 
@@ -74,6 +77,11 @@ class Identity:
     commands: frozenset | None = None
     nodes: str | None = None
     operations: frozenset = frozenset((JOBS,))
+
+    @property
+    def jti(self):
+        """str, the row of the token; None: it has none, or it is the admin who asks."""
+        return None if self.is_admin or self.subject.startswith(_WITHOUT_ID) else self.subject
 
     @property
     def who(self):
@@ -190,7 +198,7 @@ def verify(text, key, clock=time.time):
     if jti is None:
         if not CONF.actions.allow_unscoped_tokens:
             raise errors.Unauthorized('access tokens without an id are not taken here')
-        return Identity(f'jwt-{hashlib.sha256(text.encode()).hexdigest()[:32]}', **scopes)
+        return Identity(f'{_WITHOUT_ID}{hashlib.sha256(text.encode()).hexdigest()[:32]}', **scopes)
     row = access_tokens.get(jti)
     if row is None:
         raise errors.Unauthorized('the access token is not known here')

@@ -38,10 +38,10 @@ class Response(webob.Response):
         super().__init__(status=status, headerlist=headers, app_iter=body)
 
 
-def json_response(value):
-    """200 with ``value`` as compact JSON and a newline, as Go's encoder writes it."""
+def json_response(value, status=200, headers=()):
+    """``value`` as compact JSON and a newline, as Go's encoder writes it."""
     body = json.dumps(value, separators=(',', ':')).encode() + b'\n'
-    return Response(body, content_type='application/json')
+    return Response(body, status, 'application/json', headers)
 
 
 class _NoParameters:

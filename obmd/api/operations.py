@@ -9,6 +9,7 @@ import typing
 from obmd.api import policy
 from obmd.api import rates
 from obmd.api import rereading
+from obmd.api import vigil
 from obmd.common import deadline
 from obmd.common import errors
 from obmd.common import rpc
@@ -67,6 +68,7 @@ class Services:
     :ivar readiness: functions that raise an ObmdError while the service cannot work.
     :ivar rates: limits on callers without credentials, in this process.
     :ivar policy: who may use the doors that are open by default.
+    :ivar vigil: ends the streams of access tokens that have ended.
     :ivar clock: wall time, s.
     """
 
@@ -80,6 +82,7 @@ class Services:
     slots: StreamSlots = dataclasses.field(default_factory=StreamSlots)
     rates: object = dataclasses.field(default_factory=lambda: rates.Rates())
     policy: object = dataclasses.field(default_factory=lambda: policy.Policy())
+    vigil: object = dataclasses.field(default_factory=lambda: vigil.Vigil())
     clock: typing.Callable = time.time
 
 
@@ -95,6 +98,17 @@ def find(label):
     """
     found = nodes.get_by_ident(check_label(label))
     if found is None:
+        raise errors.NotFound('there is no such node', label)
+    return found
+
+
+def find_for(identity, label):
+    """As :func:`find`, for who asks: a node that is not for them is as one that does not exist.
+
+    :param identity: :class:`obmd.api.bearer.Identity`.
+    """
+    found = find(label)
+    if identity.outside([found.name]):
         raise errors.NotFound('there is no such node', label)
     return found
 

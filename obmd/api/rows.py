@@ -9,7 +9,7 @@ import dataclasses
 import re
 import typing
 
-from obmd.api import auth
+from obmd.api import bearer
 from obmd.api import http
 from obmd.api import validation
 from obmd.common import errors
@@ -19,7 +19,7 @@ OPEN = None
 #: of what only the admin may
 ADMIN_ONLY = ()
 #: of what any access token may that is good at all
-ANY = ('status', 'power', 'boot', 'console', 'nodes', 'jobs')
+ANY = bearer.OPERATIONS
 
 NDJSON = 'application/x-ndjson'
 _NUMBER = re.compile(r'[0-9]{1,9}(\.[0-9]{1,9})?')
@@ -62,15 +62,20 @@ class Row:
         :raises InvalidInput: naming the parameter or the field.
         """
         if self.operations is not OPEN:
-            request.identity = self._identify(request, services)
+            request.identity = bearer.identify(request, services)
+            self._require(request.identity)
         request.parameters = self._parameters(request.query_pairs())
         if self.body is not None:
             request.fields = request.read_json(empty=False)
             validation.check(request.fields, self.body)
         return self.function(request, services)
 
-    def _identify(self, request, services):
-        return auth.admin(request, services.admin_hash)
+    def _require(self, identity):
+        if identity.is_admin or any(map(identity.may, self.operations)):
+            return
+        if not self.operations:
+            raise errors.Forbidden('this is for the admin')
+        raise errors.Forbidden(f'this token is not for {" or ".join(self.operations)}')
 
     def _parameters(self, pairs):
         given = {}

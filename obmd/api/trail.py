@@ -4,6 +4,7 @@ An entry is written where something was asked for and done, refused or begun; ne
 cannot be written is logged: the database was there a moment ago, and what was done stands.
 """
 
+import contextlib
 import logging
 import time
 
@@ -60,6 +61,19 @@ def record(
         audit.write(entry)
     except errors.ObmdError as error:
         LOG.error('not in the audit trail: %s: %s', entry, error.reason)
+
+
+@contextlib.contextmanager
+def recording(request, action, nodes=None):
+    """One entry for what happens inside, with its result; see :func:`record`."""
+    outcome, detail = 'ok', None
+    try:
+        yield
+    except Exception as error:
+        outcome, detail = getattr(error, 'kind', 'internal'), getattr(error, 'reason', None)
+        raise
+    finally:
+        record(request, request.identity, action, nodes, outcome=outcome, detail=detail)
 
 
 def fold(names):

@@ -7,10 +7,13 @@ import functools
 
 from obmd.api import http
 from obmd.api import openapi
+from obmd.api.doors import audit
+from obmd.api.doors import console
 from obmd.api.doors import drivers
 from obmd.api.doors import native
 from obmd.api.doors import nodes
 from obmd.api.doors import power
+from obmd.api.doors import tokens
 from obmd.api.rows import ANY
 from obmd.api.rows import NDJSON
 from obmd.api.rows import OPEN
@@ -34,6 +37,10 @@ def document(request, services):
 def _document():
     return openapi.document(ROUTES)
 
+
+_PAGE = {'type': 'integer', 'minimum': 1, 'maximum': 1000, 'default': 1000}
+#: bytes; a ring has far less, and what is asked for beyond it is all there is
+MOST_REPLAY = 10**18
 
 #: path -> method -> :class:`obmd.api.rows.Row`
 ROUTES = {
@@ -89,6 +96,13 @@ ROUTES = {
         ),
     },
     '/api/v1/nodes/{id}/boot_device': {
+        'GET': Row(
+            power.show_boot_device,
+            'What a node boots from, asked for now',
+            ('status', 'boot'),
+            answer=schemas.BOOT_DEVICE_ANSWER,
+            errors=_READS,
+        ),
         'PUT': Row(
             power.change_boot_device,
             'Set what a node boots from',
@@ -108,10 +122,74 @@ ROUTES = {
             errors=_READS,
         ),
     },
+    '/api/v1/nodes/{id}/console': {
+        'GET': Row(
+            console.show,
+            'What the console of a node says, as it says it, a line an event',
+            ('console',),
+            query={
+                'replay': {
+                    'type': 'integer',
+                    'minimum': 0,
+                    'maximum': MOST_REPLAY,
+                    'description': 'Bytes of history before what comes.',
+                },
+                'cursor': {
+                    'type': 'string',
+                    'pattern': '^[0-9A-Za-z_-]{1,64}:[0-9]{1,19}$',
+                    'description': 'Goes on where a data event said.',
+                },
+                'takeover': {
+                    'type': 'boolean',
+                    'default': False,
+                    'description': 'Ends the session of whoever holds the console.',
+                },
+            },
+            answer=schemas.CONSOLE_LINE,
+            media=NDJSON,
+            errors=(*_READS, 'console_held'),
+        ),
+    },
     '/api/v1/drivers': {
         'GET': Row(drivers.index, 'The enabled drivers', ANY, answer=schemas.DRIVERS),
     },
     '/api/v1/drivers/{id}': {
         'GET': Row(drivers.show, 'A driver', ANY, answer=schemas.DRIVER),
+    },
+    '/api/v1/tokens': {
+        'GET': Row(
+            tokens.index,
+            'The access tokens that were issued, themselves excepted',
+            query={'limit': _PAGE, 'marker': {'type': 'string', 'maxLength': 64}},
+            answer=schemas.TOKENS,
+        ),
+        'POST': Row(
+            tokens.create,
+            'Make an access token; it is told this once',
+            body=schemas.NEW_TOKEN,
+            answer=schemas.TOKEN_ISSUED,
+            status=201,
+        ),
+    },
+    '/api/v1/tokens/{id}': {
+        'DELETE': Row(tokens.revoke, 'End an access token at once', answer=schemas.TOKEN),
+    },
+    '/api/v1/audit': {
+        'GET': Row(
+            audit.index,
+            'Who did what, the newest first',
+            query={
+                'since': {'type': 'string', 'description': 'From then on, a date or date-time.'},
+                'until': {'type': 'string', 'description': 'Before then.'},
+                'subject': {'type': 'string', 'description': 'admin, or a token by id or label.'},
+                'action': {'type': 'string', 'description': 'Such as "token revoke".'},
+                'command': {'type': 'string', 'description': 'Jobs of this command.'},
+                'job': {'type': 'string', 'description': 'What belongs to this job.'},
+                'node': {'type': 'string', 'description': 'What this node was part of.'},
+                'limit': _PAGE,
+                'marker': {'type': 'integer', 'minimum': 0, 'maximum': 2**63 - 1},
+            },
+            answer=schemas.AUDIT,
+        ),
     },
 }

@@ -19,6 +19,8 @@ class Stream:
     write_timeout = None
     #: (seconds, zeros) of ``obmd.common.keepalive``, or None: it may be silent
     keepalive = None
+    #: of a console: whether it ends when the node's token does
+    is_by_token = True
 
     def __init__(self):
         self.ended = None
@@ -67,9 +69,6 @@ class ConsoleStream(Stream):
     :param node_uuid, token_id: what the guard checks.
     :param line_chunks: yield one line at a time.
     """
-
-    #: whether it ends when the node's token does
-    is_by_token = True
 
     def __init__(self, reader, guard, node_uuid, token_id, line_chunks=False):
         super().__init__()

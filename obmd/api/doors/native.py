@@ -18,6 +18,7 @@ def sweep(request, services):
     """
     seconds = _seconds(request.parameters.get('deadline'))
     names = ranges.expand(request.parameters['nodes'], CONF.api.max_range)
+    request.identity.require_nodes(names)
     services.slots.take()
     try:
         stream = sweeps.Sweep(services, names, deadline.Deadline(seconds))
@@ -26,6 +27,7 @@ def sweep(request, services):
         services.slots.give()
         raise
     stream.on_end(services.slots.give)
+    services.vigil.add(stream, request.identity)
     return http.Response(stream, content_type='application/x-ndjson')
 
 
@@ -43,7 +45,7 @@ def event_log(request, services):
 
     200 ``{"node", "events": [{"id", "time", "sensor", "event", "raw"}]}``, oldest first.
     """
-    node = operations.find(request.label)
+    node = operations.find_for(request.identity, request.label)
     operations.check_capability(node, 'event_log')
     events = operations.call(
         services.conductor_api.event_log,

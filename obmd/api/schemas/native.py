@@ -1,6 +1,7 @@
 """What bodies and answers of ``/api/v1`` hold.  One that has a title is a schema of its own in the
 OpenAPI document."""
 
+from obmd.api import bearer
 from obmd.drivers.base import CAPABILITIES
 from obmd.drivers.base import Power
 
@@ -83,7 +84,7 @@ _DEVICES = {
     'items': {'type': 'string'},
     'description': 'What it may be; null: any.',
 }
-BOOT_DEVICE_ANSWER = _object('BootDevice', {'node': _NAME, 'device': _NAME, 'devices': _DEVICES})
+BOOT_DEVICE_ANSWER = _object('BootDevice', {'node': _NAME, 'device': _WORDS, 'devices': _DEVICES})
 
 EVENT_LOG = _object(
     'EventLog',
@@ -125,3 +126,98 @@ DRIVER = _object(
     },
 )
 DRIVERS = _object('Drivers', {'drivers': {'type': 'array', 'items': DRIVER}})
+
+_NAMES = {'type': ['array', 'null'], 'items': {'type': 'string'}}
+_TIME = {'type': 'string', 'format': 'date-time'}
+_TIMES = {'type': ['string', 'null'], 'format': 'date-time'}
+_NEXT = {'type': ['string', 'null'], 'description': 'marker of the next page; null: that is all.'}
+
+NEW_TOKEN = {
+    'title': 'NewToken',
+    'type': 'object',
+    'additionalProperties': False,
+    'properties': {
+        'days': {
+            'type': ['number', 'null'],
+            'exclusiveMinimum': 0,
+            'maximum': bearer.MOST_DAYS,
+            'description': f'{bearer.DAYS} if not given.',
+        },
+        'label': {
+            'type': ['string', 'null'],
+            'minLength': 1,
+            'maxLength': bearer.LONGEST_LABEL,
+            'description': 'Whose it is.',
+        },
+        'commands': {
+            'type': ['array', 'null'],
+            'items': {'type': 'string', 'minLength': 1, 'maxLength': 255},
+            'minItems': 1,
+            'maxItems': bearer.MOST_COMMANDS,
+            'description': 'What it may run; null: all.',
+        },
+        'nodes': {'type': ['string', 'null'], 'description': 'A range; null: all.'},
+        'operations': {
+            'type': ['array', 'null'],
+            'items': {'enum': list(bearer.OPERATIONS)},
+            'minItems': 1,
+            'description': f'null: {bearer.JOBS}.',
+        },
+    },
+}
+_TOKEN = {
+    'id': {'type': 'string', 'description': 'The claim jti.'},
+    'label': _WORDS,
+    'state': {'enum': ['good', 'expired', 'revoked']},
+    'commands': _NAMES,
+    'nodes': _WORDS,
+    'operations': {'type': 'array', 'items': {'type': 'string'}},
+    'issued_at': _TIME,
+    'expires_at': _TIME,
+    'revoked_at': _TIMES,
+}
+TOKEN = _object('Token', _TOKEN)
+TOKEN_ISSUED = _object('TokenIssued', {**_TOKEN, 'token': {'type': 'string'}})
+TOKENS = _object('Tokens', {'tokens': {'type': 'array', 'items': TOKEN}, 'next': _NEXT})
+
+AUDIT = _object(
+    'Audit',
+    {
+        'audit': {
+            'type': 'array',
+            'items': _object(
+                'AuditEntry',
+                {
+                    'id': {'type': 'integer'},
+                    'at': _TIME,
+                    'action': {'type': 'string'},
+                    'subject': _WORDS,
+                    'label': _WORDS,
+                    'claimed_user': {
+                        'type': ['string', 'null'],
+                        'description': 'Whom the caller said to be; not checked.',
+                    },
+                    'claimed_uid': {'type': ['integer', 'null']},
+                    'source': _WORDS,
+                    'request_id': _WORDS,
+                    'door': _WORDS,
+                    'nodes': _WORDS,
+                    'job': _WORDS,
+                    'outcome': _WORDS,
+                    'detail': _WORDS,
+                },
+            ),
+        },
+        'next': {'type': ['integer', 'null']},
+    },
+)
+
+CONSOLE_LINE = _object(
+    'ConsoleEvent',
+    {'event': {'enum': ['data', 'gap', 'state']}},
+    state={'enum': ['up', 'down'], 'description': 'state: whether the console is there.'},
+    offset={'type': 'integer', 'description': 'data: of its first byte.'},
+    cursor={'type': 'string', 'description': 'data: resumes behind it.'},
+    data={'type': 'string', 'contentEncoding': 'base64'},
+    bytes={'type': ['integer', 'null'], 'description': 'gap: bytes that are gone.'},
+)

@@ -9,6 +9,7 @@ import webtest
 from nacl import public as nacl
 
 from obmd.api import app as api_app
+from obmd.api import bearer
 from obmd.api import operations
 from obmd.common import secrets
 from obmd.conductor import rpcapi
@@ -20,6 +21,7 @@ from obmd.streams import viewer
 from tests.unit.api import drivers
 
 ADMIN_TOKEN = '0123456789abcdef0123456789abcdef'
+JWT_KEY = b'a secret of tests, long enough for a hash of 32 bytes'
 
 
 class Conductor:
@@ -60,6 +62,14 @@ class Conductor:
 
     def open_console(self, node, deadline, replay=None, cursor=None, takeover=False):
         return self._call('open_console', node, replay, cursor, takeover)
+
+    def boot_device(self, node, deadline):
+        return self._call('boot_device', node)
+
+    def open_console_events(
+        self, node, deadline, across=False, replay=None, cursor=None, takeover=False
+    ):
+        return self._call('open_console_events', node, across, replay, cursor, takeover)
 
     def open_sweep(self, incarnation, group, deadline):
         return self._call('open_sweep', incarnation, [node.name for node in group])
@@ -169,6 +179,7 @@ def api(private_key):
         router=router,
         public_key=secrets.PublicKey(bytes(private_key.public_key)),
         admin_hash=secrets.token_hash(ADMIN_TOKEN),
+        jwt_key=JWT_KEY,
         local=True,
     )
     application = api_app.make_app(services)
@@ -189,6 +200,17 @@ def basic(user='admin', password=ADMIN_TOKEN):
 @pytest.fixture
 def admin():
     return basic()
+
+
+@pytest.fixture
+def bearer_of(api):
+    """``bearer_of(operations=['power'], nodes='n1')``: headers with a new access token."""
+
+    def make(**scopes):
+        token, row = bearer.issue(JWT_KEY, **scopes)
+        return {'Authorization': f'Bearer {token}', 'X-Jti': row.jti}
+
+    return make
 
 
 @pytest.fixture

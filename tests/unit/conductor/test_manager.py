@@ -1,6 +1,8 @@
 """What a conductor answers, and what it refuses before anything reaches a BMC."""
 
+import base64
 import itertools
+import json
 
 import pytest
 
@@ -490,6 +492,59 @@ def test_what_goes_on_after_the_answer_is_named_after_the_request(rig, row):
     rig.spawned.join()
 
 
+# -- framed consoles ------------------------------------------------------------------------------
+
+
+def framed(rig, **changes):
+    """:returns: (stream of events, its headers), as the API of another process gets it."""
+    args = {'across': False, 'replay': None, 'cursor': None, 'takeover': False, **changes}
+    offer = rig.api.open_console_events(nodes.get('n1'), Deadline(30), **args)
+    return rig.tickets.redeem(offer.url.rpartition('/')[2])
+
+
+def events(stream, count):
+    return [json.loads(line) for _ in range(count) for line in next(stream).splitlines()]
+
+
+def test_a_framed_console_needs_no_token_of_the_node(rig, register):
+    register('n1')
+    stream, headers = framed(rig)
+    assert headers['Content-Type'] == 'application/x-ndjson'
+    assert events(stream, 1) == [{'event': 'state', 'state': 'up'}]
+    assert len(rig.revocation) == 1
+
+
+@pytest.mark.parametrize(('across', 'seen'), [(True, b'old new'), (False, b'new')])
+def test_only_who_may_reads_behind_the_issue_of_the_token(rig, row, across, seen):
+    stream, _ = framed(rig)
+    driver = rig.driver(row)
+    driver.sinks[-1].data(b'old ')
+    rig.manager.token_changed({}, node=row.uuid, token_id='t1')
+    nodes.set_token('n1', 'hash', 't2')
+    rig.manager.token_changed({}, node=row.uuid, token_id='t2')
+    driver.sinks[-1].data(b'new')
+    again, _ = framed(rig, across=across, replay=1000)
+    told = events(again, 2)[-1]
+    assert base64.b64decode(told['data']) == seen
+    assert stream.ended is None
+
+
+def test_a_framed_console_tells_that_its_source_went_and_came_back(rig, row):
+    stream, _ = framed(rig)
+    events(stream, 1)
+    rig.driver(row).sinks[-1].lost(errors.BmcSilent('it is gone', 'n1'))
+    assert events(stream, 1) == [{'event': 'state', 'state': 'down'}]
+    rig.spawned.join()
+    rig.timers.fire()
+    rig.spawned.join()
+    assert events(stream, 1) == [{'event': 'state', 'state': 'up'}]
+
+
+def test_the_boot_device_is_what_the_driver_says(rig, row):
+    rig.driver(row).boot_device = lambda deadline: 'pxe'
+    assert rig.api.boot_device(nodes.get('n1'), Deadline(30)) == 'pxe'
+
+
 # -- sweeps ---------------------------------------------------------------------------------------
 
 
@@ -657,7 +712,7 @@ def test_instance_info_of_another_node_is_not_opened(rig, keyring, agent):
         rig.api.open_configdrive(agent, Deadline(30))
 
 
-def test_an_api_of_version_1_0_is_answered_and_the_news_of_1_1_need_it(rig, row):
-    assert rpcapi.VERSION == '1.0'
+def test_an_api_of_version_1_0_is_answered_and_the_news_of_later_ones_need_them(rig, row):
+    assert (rpcapi.VERSION, rpcapi.AGENTS) == ('1.0', '1.1')
     assert rig.call('power_status', row) == 'on'
-    assert rig.manager.target.version == rpcapi.AGENTS
+    assert rig.manager.target.version == rpcapi.EVENTS

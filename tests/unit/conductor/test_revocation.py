@@ -393,3 +393,30 @@ def test_streams_may_open_and_end_while_it_checks(rig):
         thread.join(10)
     assert not failed
     assert len(rig.guard) == 0
+
+
+def open_without_token(rig):
+    stream = rig.open(token=None)
+    stream.is_by_token = False
+    return stream
+
+
+def test_a_viewer_without_a_token_outlives_the_tokens_of_the_node():
+    rig = Rig()
+    stream = open_without_token(rig)
+    rig.guard.cut('n1', 't9')
+    rig.guard.cut('n1', None)
+    rig.tokens['n1'] = 't9'
+    rig.guard.check()
+    assert stream.ended is None
+
+
+def test_a_viewer_without_a_token_ends_with_the_node():
+    rig = Rig()
+    told = open_without_token(rig)
+    rig.guard.cut('n1', None, 'deleted')
+    assert told.ended
+    found = open_without_token(rig)
+    del rig.tokens['n1']
+    rig.guard.check()
+    assert found.ended

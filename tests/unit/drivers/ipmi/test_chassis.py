@@ -126,3 +126,24 @@ def test_a_bmc_that_wants_set_in_progress_gets_it(rig, bmc):
     options = [c[2] for c in rig.fake.commands if c[:2] == (0, 0x08)]
     assert [o[:2] for o in options[-3:]] == [b'\x00\x01', b'\x05\xc0', b'\x00\x00']
     assert rig.fake.boot_flags[1] == 0x04
+
+
+@pytest.mark.parametrize(
+    ('flags', 'device'),
+    [
+        (b'\xc0\x04\0\0\0', 'pxe'),
+        (b'\x80\x08\0\0\0', 'disk'),
+        (b'\x80\0\0\0\0', 'none'),
+        (b'\x40\x04\0\0\0', 'none'),  # not valid
+        (b'\xc0\x14\0\0\0', None),  # a CD
+    ],
+)
+def test_the_boot_device_is_read_from_the_boot_flags(rig, bmc, flags, device):
+    rig.fake.script[0, 0x09] = [lambda data: b'\0\x01\x05' + flags]
+    assert chassis.boot_device(bmc, rig.deadline()) == device
+
+
+def test_a_bmc_that_does_not_tell_its_boot_flags_is_refused(rig, bmc):
+    rig.fake.script[0, 0x09] = [lambda data: b'\0\x01']
+    with pytest.raises(errors.BmcRefused):
+        chassis.boot_device(bmc, rig.deadline())
