@@ -129,8 +129,8 @@ class Manager:
         deadline = Deadline(call['timeout']).within(CONF.console.connect_timeout)
         with live.place():
             stream = live.console.watch_events(across, replay, cursor, takeover, deadline)
-        headers = _headers('application/x-ndjson')
-        return self._ticket(
+        headers = reception.headers('application/x-ndjson')
+        return self.reception.ticket(
             lambda: self._redeem_console(live, stream, headers), stream.close, headers
         )
 

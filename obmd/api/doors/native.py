@@ -2,11 +2,11 @@
 
 from obmd.api import http
 from obmd.api import operations
+from obmd.api import selection
 from obmd.api import sweep as sweeps
 from obmd.common import deadline
 from obmd.common import errors
 from obmd.common import exposition
-from obmd.common import ranges
 from obmd.conf import CONF
 
 
@@ -17,7 +17,7 @@ def sweep(request, services):
     ``{"node", "power_status"}`` or ``{"node", "error": {"kind", "reason"}}``.
     """
     seconds = _seconds(request.parameters.get('deadline'))
-    names = ranges.expand(request.parameters['nodes'], CONF.api.max_range)
+    names = selection.expand(request.parameters['nodes'])
     request.identity.require_nodes(names)
     services.slots.take()
     try:

@@ -10,6 +10,7 @@ from obmd.common import errors
 from obmd.common import rpc
 from obmd.conductor import routing
 from obmd.conductor import rpcapi
+from obmd.db import node_groups
 from obmd.db import nodes
 from obmd.streams import viewer
 from tests.unit.api.conftest import error
@@ -254,7 +255,6 @@ class TestSweep:
             'nodes=',
             'nodes=n[1-',
             'nodes=n[1-99999]',
-            'nodes=@all',
             'nodes=n*',
             'nodes=n1&deadline=0',
             'nodes=n1&deadline=-1',
@@ -270,6 +270,15 @@ class TestSweep:
         response = api.app.get(f'/api/v1/power?{query}', headers=admin, status=400)
         error(response)
         assert api.services.slots.taken == 0
+
+    def test_a_group_is_the_nodes_that_are_in_it(self, api, admin, fleet):
+        node_groups.put('row', 'n[1-2]')
+        Plan(api, c1=[offer(line('n1'), line('n2'))])
+        assert self.sweep(api, admin, 'nodes=@row') == {'n1': 'on', 'n2': 'on'}
+
+    def test_a_group_that_is_not_there_is_404(self, api, admin):
+        answer = api.app.get('/api/v1/power?nodes=@nosuch', headers=admin, status=404)
+        assert 'nosuch' in error(answer)['reason']
 
     def test_range_limits_come_from_the_configuration(self, api, admin, fleet, conf):
         conf(max_range=2)

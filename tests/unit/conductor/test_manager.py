@@ -715,4 +715,4 @@ def test_instance_info_of_another_node_is_not_opened(rig, keyring, agent):
 def test_an_api_of_version_1_0_is_answered_and_the_news_of_later_ones_need_them(rig, row):
     assert (rpcapi.VERSION, rpcapi.AGENTS) == ('1.0', '1.1')
     assert rig.call('power_status', row) == 'on'
-    assert rig.manager.target.version == rpcapi.EVENTS
+    assert rig.manager.target.version == rpcapi.JOBS
