@@ -15,6 +15,7 @@ from obmd.api import auth
 from obmd.api import errors as api_errors
 from obmd.api import http
 from obmd.api import routes
+from obmd.api.jsonapi import errors as jsonapi_errors
 from obmd.api.ramdisk import envelope
 from obmd.common import exposition
 from obmd.conf import CONF
@@ -52,6 +53,8 @@ class _Errors(hooks.PecanHook):
     def on_error(self, state, error):
         if self._is_ironic(state.request.path_info):
             return envelope.response(state.request, error)
+        if jsonapi_errors.covers(state.request.path_info):
+            return jsonapi_errors.response(error)
         return api_errors.response(error)
 
 

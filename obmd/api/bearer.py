@@ -26,6 +26,7 @@ import warnings
 import jwt
 
 from obmd.api import auth
+from obmd.api import selection
 from obmd.common import callers
 from obmd.common import errors
 from obmd.common import ranges
@@ -143,12 +144,23 @@ ADMIN = Identity('admin', is_admin=True, operations=frozenset(OPERATIONS))
 
 def _covered(text):
     """:returns: frozenset of str, the names that a token's range has now."""
-    return _expanded(text, CONF.api.max_range)
+    limit = CONF.api.max_range
+    if '@' in text:
+        return frozenset(ranges.expand(text, limit, _members))
+    return _expanded(text, limit)
 
 
 @functools.lru_cache(maxsize=64)
 def _expanded(text, limit):
     return frozenset(ranges.expand(text, limit))
+
+
+def _members(group, most):
+    """A group that is not there, or not yet, has nobody in it."""
+    try:
+        return selection.members(group, most)
+    except errors.NotFound:
+        return []
 
 
 # -- who asks ---------------------------------------------------------------------------------
@@ -178,6 +190,12 @@ def holder(request, services):
     if text is None:
         raise errors.Unauthorized('an access token is needed')
     return verify(text, services.jwt_key, services.clock)
+
+
+def checker(request, services):
+    """:returns: a callable that goes on without the request: it raises Unauthorized as soon as
+    the token that was good is not good any more."""
+    return functools.partial(verify, _bearer(request), services.jwt_key, services.clock)
 
 
 def _bearer(request):

@@ -7,6 +7,7 @@ empty one is another path.  What stands in braces is a variable, any text but an
 
 from obmd.api import errors as api_errors
 from obmd.api import v1
+from obmd.api.doors import action
 from obmd.api.doors import ironic
 from obmd.api.doors import native
 from obmd.api.doors import obmd
@@ -41,8 +42,11 @@ RAMDISK = {
 ROUTES.update(RAMDISK)
 # obmd's own
 ROUTES.update(v1.ROUTES)
-#: where a label may have slashes: a caller that quotes a name badly is told that name
-_HEARTBEAT = ('v1', 'heartbeat')
+# OpenFlight Action's
+ROUTES.update(action.ROUTES)
+#: where a label may have slashes: a caller that quotes a name badly is told that name, and a range
+#: may have steps
+_HEARTBEAT, _GROUPS = ('v1', 'heartbeat'), ('action', 'groups')
 
 
 class _Place:
@@ -106,6 +110,9 @@ class Table:
         path = tuple(segments)
         if len(path) > 3 and path[:2] == _HEARTBEAT:
             path = (*path[:2], '/'.join(path[2:]))
+        if len(path) > 3 and path[:2] == _GROUPS:
+            end = path[-1:] if path[-1] == 'nodes' else ()
+            path = (*path[:2], '/'.join(path[2 : len(path) - len(end)]), *end)
         found = self._root.find(path) if len(path) <= self._longest else None
         if found is None:
             raise errors.NotFound('there is no such page')

@@ -8,17 +8,14 @@ import contextlib
 import logging
 import time
 
-from ClusterShell import NodeSet
-
 from obmd.api import auth
 from obmd.common import errors
+from obmd.common import ranges
 from obmd.db import audit
 
 LOG = logging.getLogger(__name__)
 
 NATIVE, ACTION = 'native', 'action'
-#: names that cannot be folded are kept as they are, up to so many
-_MOST_PLAIN = 200
 
 
 def record(
@@ -52,7 +49,7 @@ def record(
         source=caller.address,
         request_id=caller.request_id,
         door=door,
-        nodes=None if nodes is None else fold(nodes),
+        nodes=None if nodes is None else ranges.fold(nodes),
         job_uuid=job,
         outcome=outcome,
         detail=detail,
@@ -74,16 +71,3 @@ def recording(request, action, nodes=None):
         raise
     finally:
         record(request, request.identity, action, nodes, outcome=outcome, detail=detail)
-
-
-def fold(names):
-    """:param names: iterable of str.  :returns: str, a range that has them."""
-    names = list(names)
-    try:
-        folded = str(NodeSet.NodeSet.fromlist(names, resolver=NodeSet.RESOLVER_NOGROUP))
-        if len(NodeSet.NodeSet(folded, resolver=NodeSet.RESOLVER_NOGROUP)) == len(set(names)):
-            return folded
-    except Exception:
-        # names that mean something in a range: a node's name may be any text
-        LOG.debug('names that cannot be folded')
-    return ','.join(names[:_MOST_PLAIN])

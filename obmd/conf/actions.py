@@ -76,4 +76,12 @@ OPTIONS = [
         min=1,
         help='Jobs that have not ended at once; the next is answered 503.',
     ),
+    cfg.FloatOpt(
+        'stream_timeout',
+        default=60.0,
+        min=0,
+        help='Seconds of silence after which clients of streams at the Action door give up and ask '
+        'again: 60 for flight-action. A silent stream sends something that they do not see in '
+        'time, and one that was left after such a silence goes on where it was. 0: neither.',
+    ),
 ]

@@ -259,6 +259,13 @@ def page(after_id, limit):
 
 
 @engine.retried
+def names():
+    """:returns: list of str, of all nodes, sorted."""
+    with engine.reader() as session:
+        return list(session.execute(sa.select(_TABLE.c.name).order_by(_TABLE.c.name)).scalars())
+
+
+@engine.retried
 def groups():
     """:returns: dict of conductor group -> number of nodes."""
     column = _TABLE.c.conductor_group

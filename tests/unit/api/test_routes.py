@@ -89,7 +89,7 @@ def test_another_method_is_405_and_says_which_are_right(api, path, method):
     response = api.app.request(path.replace('{id}', 'n1'), method=method, expect_errors=True)
     assert response.status_int == 405
     assert response.headers['Allow'] == ', '.join(sorted(routes.ROUTES[path]))
-    if method != 'HEAD' and path not in routes.RAMDISK:
+    if method != 'HEAD' and path not in routes.RAMDISK and not path.startswith('/action'):
         assert error(response)['kind'] == 'method_not_allowed'
 
 

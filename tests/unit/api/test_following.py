@@ -1,0 +1,216 @@
+"""The stream of a ticket, and the place of a client that comes back."""
+
+import threading
+
+import pytest
+
+from obmd.api import following
+from obmd.common import errors
+from obmd.common import keepalive
+from tests.unit.api.test_lines import ended
+from tests.unit.api.test_lines import out
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+        self.due = []
+
+    def __call__(self):
+        return self.now
+
+    def after(self, seconds, function):
+        self.due.append((self.now + seconds, function))
+
+    def pass_(self, seconds):
+        self.now += seconds
+        due = [one for one in self.due if one[0] <= self.now]
+        self.due = [one for one in self.due if one not in due]
+        for _, function in due:
+            function()
+
+
+class Output:
+    """Plays obmd.api.output.Output: ``events`` is a list of what each read gives."""
+
+    def __init__(self, *events, clock=None):
+        self.events = list(events)
+        self.finished = False
+        self.closed = threading.Event()
+        self.during = lambda: None
+
+    def read(self, timeout):
+        self.during()
+        found = self.events.pop(0) if self.events else []
+        self.finished = not self.events
+        return found
+
+    def close(self):
+        self.closed.set()
+
+
+class Silent(Output):
+    """One that says nothing for a while, in which ``during`` happens, and goes on."""
+
+    def read(self, timeout):
+        self.during()
+        if self.events:
+            return self.events.pop(0)
+        return []
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def places(clock):
+    return following.Places(clock)
+
+
+@pytest.fixture
+def follow(clock, places):
+    def follow(output, key='key', check=lambda: None, place=None):
+        place = place or following.Place(output, with_names=False)
+        return following.Following(place, key, places, check, clock=clock)
+
+    return follow
+
+
+def leave(clock, stream, seconds):
+    """What the client of a stream does after so long a silence."""
+
+    def during():
+        clock.pass_(seconds)
+        stream.close()
+
+    return during
+
+
+def test_it_gives_all_lines_and_ends(follow):
+    output = Output([out(b'a\n')], [], [out(b'b\n'), ended()])
+    assert b''.join(follow(output)) == b'a\nb\n'
+    assert output.closed.wait(10)
+
+
+def test_a_client_that_left_after_a_long_silence_goes_on_where_it_was(follow, clock, places):
+    output = Silent([out(b'a\n')])
+    stream = follow(output)
+    assert next(stream) == b'a\n'
+    output.during = leave(clock, stream, 55)
+    assert list(stream) == []
+    output.during, output.events = lambda: None, [[out(b'b\n')]]
+    again = follow(None, place=places.take('key'))
+    assert next(again) == b'b\n'
+
+
+def test_what_comes_as_the_client_leaves_is_the_first_that_it_gets_then(follow, clock, places):
+    output = Silent([out(b'a\n')])
+    stream = follow(output)
+    output.during = leave(clock, stream, 55)
+    assert list(stream) == []
+    output.during = lambda: None
+    assert next(follow(None, place=places.take('key'))) == b'a\n'
+
+
+def test_half_a_line_is_kept_with_the_place(follow, clock, places):
+    output = Silent([out(b'ab')])
+    stream = follow(output)
+    output.during = leave(clock, stream, 55)
+    assert list(stream) == []
+    output.during, output.events = lambda: None, [[out(b'c\n')]]
+    assert next(follow(None, place=places.take('key'))) == b'abc\n'
+
+
+def test_a_client_that_left_before_begins_anew(follow, clock, places):
+    output = Silent()
+    stream = follow(output)
+    output.during = leave(clock, stream, 50)
+    assert list(stream) == []
+    assert places.take('key') is None
+    assert output.closed.wait(10)
+
+
+def test_a_place_is_anothers_only(follow, clock, places):
+    output = Silent()
+    stream = follow(output)
+    output.during = leave(clock, stream, 55)
+    assert list(stream) == []
+    assert places.take('other') is None
+    assert places.take('key') is not None
+    assert places.take('key') is None
+
+
+def test_a_place_is_kept_for_as_long_as_a_client_waits(follow, clock, places):
+    output = Silent()
+    stream = follow(output)
+    output.during = leave(clock, stream, 55)
+    assert list(stream) == []
+    clock.pass_(59)
+    assert not output.closed.is_set()
+    clock.pass_(1)
+    assert output.closed.wait(10)
+    assert places.take('key') is None
+
+
+def test_a_place_that_was_taken_is_not_closed_when_its_time_is_over(follow, clock, places):
+    output = Silent()
+    stream = follow(output)
+    output.during = leave(clock, stream, 55)
+    assert list(stream) == []
+    assert places.take('key') is not None
+    clock.pass_(100)
+    assert not output.closed.wait(0.05)
+
+
+def test_places_are_bounded(clock):
+    places = following.Places(clock, most=2)
+    outputs = [Silent() for _ in range(3)]
+    for number, output in enumerate(outputs):
+        places.keep(number, following.Place(output, False), 60)
+    assert outputs[0].closed.wait(10)
+    assert places.take(0) is None and places.take(2) is not None
+
+
+def test_a_stream_ends_when_its_token_does(follow, clock):
+    def check():
+        raise errors.Unauthorized('revoked')
+
+    output = Silent()
+    output.during = lambda: clock.pass_(10)
+    stream = follow(output, check=check)
+    assert list(stream) == []
+    assert stream.ended == 'revoked'
+    assert output.closed.wait(10)
+
+
+def test_no_byte_goes_to_a_token_that_has_ended(follow, clock):
+    def check():
+        raise errors.Unauthorized('revoked')
+
+    output = Silent([out(b'secret\n')])
+    output.during = lambda: clock.pass_(20)
+    assert list(follow(output, check=check)) == []
+
+
+def test_a_stream_goes_on_while_the_database_is_away(follow, clock):
+    def check():
+        raise errors.Unavailable('the database does not answer')
+
+    output = Output([], [out(b'a\n')], [ended()])
+    output.during = lambda: clock.pass_(20)
+    assert b''.join(follow(output, check=check)) == b'a\n'
+
+
+def test_a_client_is_kept_alive_in_time(follow):
+    assert follow(Output()).keepalive == (24.0, keepalive.DIGITS)
+
+
+def test_it_can_be_switched_off(follow, conf, clock, places):
+    conf('actions', stream_timeout=0)
+    output = Silent()
+    stream = follow(output)
+    output.during = leave(clock, stream, 500)
+    assert list(stream) == []
+    assert stream.keepalive is None and places.take('key') is None
