@@ -33,6 +33,10 @@ class Nodes:
             conductor=conductor,
         )
 
+    def after(self, name, limit):
+        """:returns: list of dicts, at most ``limit`` nodes whose names follow ``name``."""
+        return self._transport.read('/nodes', marker=name or None, limit=limit)['nodes']
+
     def get(self, node):
         """:param node: str, name or uuid.  :returns: dict."""
         return self._transport.read(_path(node))

@@ -7,7 +7,6 @@ import sys
 
 from cliff import app
 from cliff import commandmanager
-from cliff import complete as completion
 
 from obmd.client import settings
 from obmd.client import transport
@@ -72,7 +71,7 @@ class Obm(app.App):
         )
         for command, factory in commands.items():
             manager.commands[command] = table.Entry(command, factory)
-        manager.add_command('complete', Complete)
+        manager.commands['complete'] = table.Entry('complete', 'completion:Complete')
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
         parser = _Parser(
@@ -150,10 +149,6 @@ class Obm(app.App):
     def clean_up(self, cmd, result, err):
         if self._client is not None:
             self._client.close()
-
-
-class Complete(base._Fast, completion.CompleteCommand):
-    """Print a script for the completion of a shell: source <(obm complete)"""
 
 
 def _run(one, argv):

@@ -138,6 +138,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path, _ = self._note()
         if path == '/jobs/j1/events':
             self._stream()
+        elif path.startswith('/nodes?'):
+            self._answer(200, {'nodes': [{'name': 'n1x'}], 'next': None})
         elif path == '/jobs/j1':
             self._answer(200, self.api.job)
         else:

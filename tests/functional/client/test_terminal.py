@@ -179,5 +179,8 @@ def test_an_escape_sequence_of_a_script_is_spelt_out(api, terminal):
 
 
 def test_names_are_completed(api, terminal):
-    terminal.type('_get_comp_words_by_ref() { :; }; source <(obm complete); echo ready')
-    terminal.wait_for('\nready')
+    terminal.type('source <(obm complete); clear')
+    terminal.type('obm power st', 'Tab')
+    terminal.wait_for('obm power status')
+    terminal.type('n1', 'Tab')
+    terminal.wait_for('obm power status n1x')

@@ -45,10 +45,3 @@ def test_a_wrong_setting_is_one_line(api, capsys):
     assert app.main(['--url=nonsense', 'node', 'list']) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("obm: 'nonsense' is not a URL")
-
-
-def test_completion_knows_commands_and_options(capsys):
-    assert app.main(['complete']) == 0
-    out = capsys.readouterr().out
-    assert 'cmds_power=' in out
-    assert '--stagger' in out
