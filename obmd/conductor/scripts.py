@@ -6,20 +6,15 @@ written by it.  Methods may wait for the runner, in the caller's thread only.
 """
 
 import dataclasses
-import fcntl
 import logging
 import os
-import select
-import socket
-import subprocess
-import sys
 import threading
 import time
 
-from obmd import runner
 from obmd.common import errors
 from obmd.common import threads
 from obmd.conductor import spool
+from obmd.conductor.runner_process import RunnerProcess
 from obmd.conf import CONF
 from obmd.runner import messages
 from obmd.runner import privileges
@@ -33,8 +28,6 @@ STATUS = {NOT_STARTED: 126, CANCELLED: 130, TIMED_OUT: 124, OUTPUT_LIMIT: 125, L
 
 #: seconds between two confirmations of the lease
 CONFIRM = 1.0
-#: seconds that a start waits for the runner's predecessor and for its first word
-FIRST_WORD = 15.0
 #: seconds that a caller waits for a runner that is being started anew
 PATIENCE = 10.0
 #: seconds from SIGTERM to SIGKILL
@@ -44,8 +37,6 @@ RESERVE = 64 * 1024 * 1024
 #: seconds before the runner is started anew; doubles while it dies young
 PAUSE_MIN, PAUSE_MAX = 0.2, 30.0
 SETTLED = 60.0
-#: seconds between two looks whether a runner that was told to end has
-COLLECT = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,11 +145,15 @@ class Scripts:
         """
         if job not in self._jobs:
             descriptor = self._spools.create(job)
+            # before it is sent: the next runner is told if this one dies of it
+            self._jobs[job] = limit
             try:
                 self._send({'do': 'job', 'job': job, 'limit': limit}, descriptor)
+            except errors.Unavailable:
+                self._jobs.pop(job, None)
+                raise
             finally:
                 os.close(descriptor)
-            self._jobs[job] = limit
 
     def close(self, job):
         """After the last run of a job here has ended."""
@@ -169,11 +164,16 @@ class Scripts:
                 self._spools.settle(job)
 
     def run(self, script):
-        """Start a script whose job is open; how it ended is told in any case, also at once."""
+        """Start a script whose job is open, unless it runs.
+
+        How it ended is told in any case, perhaps before this returns.
+        """
         if self.problem is not None:
             self._refuse(script, self.problem)
             return
         key = script.job, script.position
+        if key in self._running:
+            return
         try:
             order = {'do': 'start', **vars(script), 'lease': self._lease_left()}
             self._send(order, running=key)
@@ -212,36 +212,39 @@ class Scripts:
             self.end(script.job, script.position, NOT_STARTED, status)
         except errors.Unavailable:
             pass
-        self._on_ends([End(script.job, script.position, NOT_STARTED, status, reason, 0)])
+        self._tell([End(script.job, script.position, NOT_STARTED, status, reason, 0)])
 
     # -- the runner -----------------------------------------------------------------------------
 
     def _send(self, message, descriptor=None, running=None):
-        """:param running: (job, position) of a run that is the runner's from here on.
+        """To the runner, or to the next one if it has died; what may have started goes to one.
+
+        :param running: (job, position) of a run that is the runner's from here on.
         :raises Unavailable: there is no runner and will not be soon.
         """
         data = messages.encode(message)
-        connection = self._connected()
-        try:
+        until = time.monotonic() + PATIENCE
+        while True:
+            connection = self._connected(until)
             with self._sending:
                 if connection is not self._runner:
-                    raise OSError('it has died meanwhile')
+                    continue
                 if running is not None:
                     self._running[running] = True
-                connection.send(data, descriptor)
-        except OSError:
-            raise errors.Unavailable('the process that runs scripts has died', None, 2) from None
+                try:
+                    return connection.send(data, descriptor)
+                except OSError:
+                    self._runner = None
+            if running is not None:
+                raise errors.Unavailable('the process that runs scripts has died', None, 2)
 
-    def _connected(self):
+    def _connected(self, until):
         with self._ready:
-            until = time.monotonic() + PATIENCE
-            while self._runner is None and not self._stopping:
+            while self._runner is None:
                 left = until - time.monotonic()
-                if left <= 0:
-                    break
+                if left <= 0 or self._stopping:
+                    raise errors.Unavailable('the process that runs scripts is not there', None, 5)
                 self._ready.wait(left)
-            if self._runner is None:
-                raise errors.Unavailable('the process that runs scripts is not there', None, 5)
             return self._runner
 
     def _keep(self):
@@ -249,8 +252,10 @@ class Scripts:
             started = time.monotonic()
             try:
                 self._live_one()
-            except OSError as error:
+            except (OSError, errors.ObmdError) as error:
                 LOG.error('the process that runs scripts cannot be started: %s', error)
+            except Exception:
+                LOG.exception('the process that runs scripts is left')
             if self._stopping:
                 return
             if time.monotonic() - started > SETTLED:
@@ -260,7 +265,7 @@ class Scripts:
 
     def _live_one(self):
         """One runner from its start to its end."""
-        connection = _Connection(self._spools, self._settings)
+        connection = RunnerProcess(self._spools, self._settings)
         try:
             refusal = connection.first_word()
             if refusal is not None and self.problem is None:
@@ -292,6 +297,8 @@ class Scripts:
         with self._ready:
             self._runner = connection
             self._ready.notify_all()
+        if self._stopping:
+            connection.close()
 
     def _note(self, news):
         for job, size in news['wrote'].items():
@@ -302,7 +309,13 @@ class Scripts:
         for end in ends:
             self._running.pop((end.job, end.position), None)
         if ends:
+            self._tell(ends)
+
+    def _tell(self, ends):
+        try:
             self._on_ends(ends)
+        except Exception:
+            LOG.exception('the ends of %d runs are not noted', len(ends))
 
     def _lose(self, lost):
         if not lost:
@@ -310,7 +323,7 @@ class Scripts:
         reason = 'the conductor was stopped'
         if not self._stopping:
             reason = 'the process that runs scripts has died: may or may not have run to its end'
-        self._on_ends([End(job, at, LOST, STATUS[LOST], reason, 0) for job, at in lost])
+        self._tell([End(job, at, LOST, STATUS[LOST], reason, 0) for job, at in lost])
         threads.spawn(self._end_lost, lost)
 
     def _end_lost(self, lost):
@@ -343,94 +356,6 @@ class Scripts:
         """:returns: seconds.  :raises Unavailable: this conductor may not act now."""
         self._lease.require()
         return CONF.conductor.heartbeat_ttl - self._lease.age
-
-
-class _Connection:
-    """One runner process and the socket to it."""
-
-    def __init__(self, spools, settings):
-        self._decoder = messages.Decoder()
-        self._socket, theirs = socket.socketpair()
-        self._incoming = self._messages()
-        lock = spools.open_lock()
-        try:
-            self._take(lock)
-            self._process = subprocess.Popen(
-                [sys.executable, '-I', '-S', runner.PROGRAM, str(theirs.fileno()), str(lock)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), lock),
-                env={},
-                start_new_session=True,
-            )
-        except BaseException:
-            self._socket.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(lock)
-        self.send(messages.encode(settings))
-
-    @staticmethod
-    def _take(lock):
-        """The last runner may be killing its scripts yet."""
-        until = time.monotonic() + FIRST_WORD
-        while True:
-            try:
-                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise OSError('the last one has not ended yet') from None
-                time.sleep(0.05)
-
-    def first_word(self):
-        """:returns: str, why it runs no scripts, or None.  :raises OSError: it died."""
-        for message in self._incoming:
-            return message['refusal']
-        raise OSError('it ended before its first word')
-
-    def news(self):
-        """Yield its messages until it has gone."""
-        yield from self._incoming
-
-    def send(self, data, descriptor=None):
-        """:param data: bytes, a whole message.  :raises OSError: it has gone."""
-        if descriptor is not None:
-            data = data[self._send_with(data, descriptor) :]
-        self._socket.sendall(data)
-
-    def _send_with(self, data, descriptor):
-        while True:
-            try:
-                return socket.send_fds(self._socket, [data], [descriptor])
-            except BlockingIOError:
-                select.select([], [self._socket], [])
-
-    def close(self):
-        """The runner kills everything and ends."""
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-    def forget(self):
-        """Nobody sends or receives any more."""
-        self._socket.close()
-        threads.spawn(self._collect)
-
-    def _collect(self):
-        while self._process.poll() is None:
-            time.sleep(COLLECT)
-
-    def _messages(self):
-        while True:
-            try:
-                data = self._socket.recv(262144)
-            except OSError:
-                return
-            if not data:
-                return
-            yield from self._decoder.feed(data)
 
 
 def _same_user_problem(all_in_one):

@@ -177,6 +177,8 @@ class Supervisor:
             self._gone = True
             self._poll.unregister(self._conductor.fileno())
             self._kill_all('its conductor has gone', SHORT_GRACE)
+            # those that were being killed had longer
+            self._after(SHORT_GRACE, self._end_all)
 
     # -- what the conductor asks for ------------------------------------------------------------
 
@@ -203,13 +205,15 @@ class Supervisor:
 
     def _start(self, message):
         job, position = message['job'], message['position']
+        if (job, position) in self._runs:
+            return  # the same once more
         label = self._labels.new()
         self._renew(message['lease'])
         try:
             if self._refusal is not None:
                 raise runs.NotStarted(runs.CANNOT_RUN, self._refusal)
-            if job not in self._jobs or (job, position) in self._runs:
-                raise runs.NotStarted(runs.CANNOT_RUN, 'its job is not open, or it runs already')
+            if job not in self._jobs:
+                raise runs.NotStarted(runs.CANNOT_RUN, 'its job is not open')
             if self._clock() > self._lease_until:
                 raise runs.NotStarted(runs.CANNOT_RUN, 'the conductor may not act now')
             run = runs.start(message, label, self._labels, self._null)
@@ -283,6 +287,10 @@ class Supervisor:
     def _kill_all(self, reason, grace):
         for run in list(self._runs.values()):
             self._kill(run, LOST, reason, grace)
+
+    def _end_all(self):
+        for run in self._runs.values():
+            clearing.kill(run)
 
     def _give_up(self, run):
         """It sleeps in the kernel, or is another user's."""
