@@ -10,6 +10,7 @@ import os
 import pwd
 
 from obmd.common import errors
+from obmd.common import parameters as checks
 from obmd.conf import CONF
 
 PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -27,8 +28,9 @@ def build(command, root, name=None, parameters=None, username=None, uid=None):
     :raises InvalidInput: naming the parameter that cannot be one.
     """
     made = {}
+    checks.check(parameters or {})
     for key, value in (parameters or {}).items():
-        made[key] = _checked(f'parameter {key}', _text(value))
+        made[key] = _text(value)
     # after the parameters: these win
     made['PATH'], made['LANG'], made['HOME'] = PATH, LANG, home(CONF.actions.user)
     made['command'], made['SCRIPT_ROOT'] = command, root

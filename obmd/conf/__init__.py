@@ -9,6 +9,8 @@ from oslo_config import cfg
 from obmd.conf import actions
 from obmd.conf import agent
 from obmd.conf import api
+from obmd.conf import aws
+from obmd.conf import azure
 from obmd.conf import conductor
 from obmd.conf import console
 from obmd.conf import database
@@ -16,6 +18,7 @@ from obmd.conf import default
 from obmd.conf import drivers
 from obmd.conf import dummy
 from obmd.conf import ipmi
+from obmd.conf import machine_types
 from obmd.conf import metrics
 from obmd.conf import secrets
 
@@ -26,12 +29,15 @@ _GROUPS = (
     ('actions', actions),
     ('agent', agent),
     ('api', api),
+    ('aws', aws),
+    ('azure', azure),
     ('conductor', conductor),
     ('console', console),
     ('database', database),
     ('drivers', drivers),
     ('dummy', dummy),
     ('ipmi', ipmi),
+    ('machine_types', machine_types),
     ('metrics', metrics),
     ('secrets', secrets),
 )

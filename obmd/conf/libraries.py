@@ -31,6 +31,12 @@ def set_defaults():
     log.set_defaults(
         default_log_levels=[
             'amqp=WARN',
+            # their debugging shows what is signed and what is sent
+            'azure=WARN',
+            'boto3=WARN',
+            'botocore=WARN',
+            'msal=WARN',
+            'urllib3=WARN',
             'oslo.messaging=INFO',
             'oslo_messaging=INFO',
             # obmd.common.rabbit says it, in fewer lines

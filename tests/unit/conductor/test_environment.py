@@ -38,7 +38,6 @@ def test_nothing_but_what_is_told_is_there(monkeypatch):
         (1.5, '1.5'),
         (True, 'true'),
         (False, 'false'),
-        (None, 'null'),
         ([1, 'ü'], '[1,"ü"]'),
         ({'a': [True]}, '{"a":[true]}'),
     ],
@@ -47,11 +46,15 @@ def test_values_are_texts(value, text):
     assert build({'key': value})['key'] == text
 
 
-@pytest.mark.parametrize(
-    'name', ['PATH', 'HOME', 'LANG', 'SCRIPT_ROOT', 'command', 'name', 'request_uid']
-)
+@pytest.mark.parametrize('name', ['LANG', 'SCRIPT_ROOT', 'command', 'name', 'request_uid'])
 def test_no_parameter_replaces_what_is_told(name):
     assert build({name: 'evil'}, uid=7)[name] != 'evil'
+
+
+@pytest.mark.parametrize('name', ['PATH', 'LD_PRELOAD', 'BASH_ENV', 'IFS', 'a b', '', 'x=y'])
+def test_what_would_change_how_scripts_run_is_refused_and_named(name):
+    with pytest.raises(errors.InvalidInput, match='parameters: '):
+        build({name: 'evil'})
 
 
 def test_names_keep_their_case():
@@ -68,9 +71,9 @@ def test_a_command_that_runs_on_no_node_has_no_name():
     assert 'name' not in environment.build('load', '/c')
 
 
-@pytest.mark.parametrize('value', ['a\0b', ['\0'][0], '\ud800'])
+@pytest.mark.parametrize('value', ['a\0b', '\ud800'])
 def test_what_no_program_can_be_given_is_refused_and_named(value):
-    with pytest.raises(errors.InvalidInput, match='parameter key'):
+    with pytest.raises(errors.InvalidInput, match='parameters.key'):
         build({'key': value})
 
 

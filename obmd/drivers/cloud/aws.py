@@ -1,0 +1,238 @@
+"""The ``aws`` driver: EC2 instances.
+
+Sources: the EC2 API Reference (StartInstances, StopInstances, RebootInstances, DescribeInstances,
+ModifyInstanceAttribute; "Error codes"; InstanceState).
+"""
+
+import functools
+import threading
+
+import boto3.session
+import botocore.config
+import botocore.exceptions
+import botocore.parsers
+import botocore.session
+
+from obmd.common import errors
+from obmd.conf import CONF
+from obmd.drivers import base
+from obmd.drivers.base import Power
+from obmd.drivers.cloud import calls
+from obmd.drivers.cloud import keys
+
+#: state of an instance -> ours
+_STATES = {
+    'pending': Power.PENDING,
+    'running': Power.ON,
+    'shutting-down': Power.STOPPING,
+    'stopping': Power.STOPPING,
+    'stopped': Power.OFF,
+}
+#: what EC2 answers to a change that it has taken
+_REACHED = {Power.ON: (Power.PENDING, Power.ON), Power.OFF: (Power.STOPPING, Power.OFF)}
+#: connections that are kept for all nodes of a region
+_CONNECTIONS = 64
+#: seconds for a connection, and for an answer to one try
+_CONNECT, _READ = 5, 10
+_TRIES = 4
+#: characters of an answer that are passed on
+_LONGEST = 300
+#: nothing was sent
+_NOT_SENT = (
+    botocore.exceptions.EndpointConnectionError,
+    botocore.exceptions.ConnectTimeoutError,
+    botocore.exceptions.SSLError,
+    botocore.exceptions.ProxyConnectionError,
+)
+
+
+class AwsDriver(base.Driver, base.Power, base.MachineType):
+    """``info``: see ``schema``.  Who obmd is to AWS says ``[aws]``, the same for all nodes."""
+
+    schema = {
+        'type': 'object',
+        'properties': {
+            'ec2_id': {
+                'type': 'string',
+                'pattern': '^i-[0-9A-Za-z]{1,64}$',
+                'description': 'Id of the instance.',
+            },
+            'aws_region': {
+                'type': 'string',
+                'pattern': '^[a-z0-9-]{1,64}$',
+                'description': 'Its region; that of [aws] if not given.',
+            },
+        },
+        'additionalProperties': False,
+    }
+
+    def __init__(self, node, info):
+        super().__init__(node, info)
+        self._calls = calls.Calls()
+
+    @classmethod
+    def from_parameters(cls, name, parameters):
+        """``ec2_id`` and ``aws_region``."""
+        return keys.take(('ec2_id', 'aws_region'), parameters)
+
+    @classmethod
+    def address(cls, info):
+        return f'{info.get("aws_region", "")}/{info.get("ec2_id", "")}'
+
+    @property
+    def answer_within(self):
+        return CONF.aws.timeout
+
+    def abort(self, error):
+        self._calls.abort(error)
+
+    # -- power ------------------------------------------------------------------------------------
+
+    def power_status(self, deadline):
+        return self._state(self._instance(deadline)['State'])
+
+    def set_power(self, action, deadline):
+        """``off`` and ``soft_off`` stop the instance, ``reset`` reboots it: EC2 asks its system
+        first.  ``on`` and ``off`` are there once EC2 says that it starts or stops."""
+        if action == Power.ON:
+            self._reach(action, self._write('start_instances', deadline), 'StartingInstances')
+        elif action in (Power.OFF, Power.SOFT_OFF):
+            answer = self._write('stop_instances', deadline)
+            self._reach(Power.OFF, answer, 'StoppingInstances')
+        elif action in (Power.RESET, Power.CYCLE):
+            self._write('reboot_instances', deadline, once=True)
+        else:
+            raise errors.Unsupported(f'EC2 has no power {action}', self.node.name)
+
+    def _reach(self, action, answer, key):
+        changes = answer.get(key) or ()
+        state = self._state(changes[0]['CurrentState']) if changes else None
+        if state not in _REACHED[action]:
+            raise errors.StateNotReached(
+                f'power {action} was accepted and the instance is {state}', self.node.name
+            )
+
+    def _state(self, told):
+        name = told['Name']
+        if name not in _STATES:
+            raise errors.BmcRefused(f'the instance is {name}', self.node.name)
+        return _STATES[name]
+
+    # -- machine type -----------------------------------------------------------------------------
+
+    @property
+    def machine_types(self):
+        return CONF.machine_types.aws
+
+    def machine_type(self, deadline):
+        return self._instance(deadline)['InstanceType']
+
+    def set_machine_type(self, raw, deadline):
+        self._call(
+            'modify_instance_attribute',
+            deadline,
+            write=True,
+            InstanceId=self._key('ec2_id'),
+            InstanceType={'Value': raw},
+        )
+
+    # -- calls ------------------------------------------------------------------------------------
+
+    def _key(self, name, otherwise=None):
+        value = self.info.get(name) or otherwise
+        if not value:
+            raise keys.missing(name, self.node.name)
+        return value
+
+    def _instance(self, deadline):
+        answer = self._call('describe_instances', deadline, InstanceIds=[self._key('ec2_id')])
+        groups = answer.get('Reservations', ())
+        found = [one for group in groups for one in group.get('Instances', ())]
+        if not found:
+            raise errors.BmcRefused('there is no such instance', self.node.name)
+        return found[0]
+
+    def _write(self, operation, deadline, once=False):
+        ids = [self._key('ec2_id')]
+        return self._call(operation, deadline, write=True, once=once, InstanceIds=ids)
+
+    def _call(self, operation, deadline, write=False, once=False, **arguments):
+        """:param once: it may not be tried again when its outcome is not known."""
+        region = self._key('aws_region', CONF.aws.region)
+        limit = deadline.within(CONF.aws.timeout)
+
+        def call():
+            client = _client(region, CONF.aws.endpoint_url, CONF.aws.ca_file, once)
+            return getattr(client, operation)(**arguments)
+
+        try:
+            return self._calls.run(call, limit)
+        except calls.Late:
+            raise self._unanswered(write, 'EC2 did not answer in time') from None
+        except botocore.exceptions.ClientError as error:
+            raise self._refused(error, write) from None
+        except _NOT_SENT as error:
+            raise errors.BmcSilent(_told(error), self.node.name) from None
+        except botocore.exceptions.HTTPClientError as error:
+            raise self._unanswered(write, _told(error)) from None
+        except botocore.parsers.ResponseParserError:
+            raise self._unanswered(write, 'EC2: the answer is not one of EC2') from None
+        except botocore.exceptions.BotoCoreError as error:
+            # no credentials, a file that is none, a region that there is not
+            raise errors.BmcRefused(_told(error), self.node.name) from None
+
+    def _unanswered(self, write, reason):
+        kind = errors.OutcomeUnknown if write else errors.BmcSilent
+        return kind(reason, self.node.name)
+
+    def _refused(self, error, write):
+        status = error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 400)
+        told = error.response.get('Error', {})
+        reason = f'EC2: {told.get("Message") or told.get("Code") or f"HTTP {status}"}'[:_LONGEST]
+        if write and status >= 500:
+            return errors.OutcomeUnknown(reason, self.node.name)
+        return errors.BmcRefused(reason, self.node.name)
+
+
+def _told(error):
+    return f'EC2: {error}'[:_LONGEST]
+
+
+# -- clients: one for all nodes of a region -----------------------------------------------------
+
+_making = threading.Lock()
+
+
+def _client(region, endpoint_url, ca_file, once):
+    with _making:  # a session makes one at a time
+        session = _session(CONF.aws.credentials_file, CONF.aws.profile)
+        return _made(session, region, endpoint_url, ca_file, once)
+
+
+@functools.cache
+def _session(credentials_file, profile):
+    session = botocore.session.Session()
+    if credentials_file:
+        session.set_config_variable('credentials_file', credentials_file)
+    if profile:
+        session.set_config_variable('profile', profile)
+    # read once, here and not while consoles wait: it takes a third of a second
+    session.get_component('data_loader').load_service_model('ec2', 'service-2')
+    return boto3.session.Session(botocore_session=session)
+
+
+@functools.cache
+def _made(session, region, endpoint_url, ca_file, once):
+    config = botocore.config.Config(
+        connect_timeout=_CONNECT,
+        read_timeout=_READ,
+        max_pool_connections=_CONNECTIONS,
+        retries={'mode': 'standard', 'total_max_attempts': 1 if once else _TRIES},
+    )
+    return session.client(
+        'ec2',
+        region_name=region,
+        endpoint_url=endpoint_url or None,
+        verify=ca_file or None,
+        config=config,
+    )
