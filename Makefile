@@ -83,7 +83,7 @@ $(STAMPS)/venv: $(SOURCES) | $(BIN)/python
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/venv-test: $(STAMPS)/venv
-	@$(PIP) install -c constraints.txt -e '.[test,dev,bench]'
+	@$(PIP) install -c constraints.txt -e '.[aws,azure,test,dev,bench]'
 	@touch $@
 
 $(STAMPS)/venv-doc: $(STAMPS)/venv

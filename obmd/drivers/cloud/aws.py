@@ -71,6 +71,10 @@ class AwsDriver(base.Driver, base.Power, base.MachineType):
         self._calls = calls.Calls()
 
     @classmethod
+    def normalise(cls, info):
+        return keys.check(cls.schema, info)
+
+    @classmethod
     def from_parameters(cls, name, parameters):
         """``ec2_id`` and ``aws_region``."""
         return keys.take(('ec2_id', 'aws_region'), parameters)
@@ -162,6 +166,7 @@ class AwsDriver(base.Driver, base.Power, base.MachineType):
         limit = deadline.within(CONF.aws.timeout)
 
         def call():
+            _limits.deadline = limit
             client = _client(region, CONF.aws.endpoint_url, CONF.aws.ca_file, once)
             return getattr(client, operation)(**arguments)
 
@@ -201,6 +206,8 @@ def _told(error):
 # -- clients: one for all nodes of a region -----------------------------------------------------
 
 _making = threading.Lock()
+#: of the thread that calls: until when the library may try
+_limits = threading.local()
 
 
 def _client(region, endpoint_url, ca_file, once):
@@ -229,10 +236,18 @@ def _made(session, region, endpoint_url, ca_file, once):
         max_pool_connections=_CONNECTIONS,
         retries={'mode': 'standard', 'total_max_attempts': 1 if once else _TRIES},
     )
-    return session.client(
+    client = session.client(
         'ec2',
         region_name=region,
         endpoint_url=endpoint_url or None,
         verify=ca_file or None,
         config=config,
     )
+    client.meta.events.register('before-send.ec2', _in_time)
+    return client
+
+
+def _in_time(**_request):
+    """No try is sent after the deadline, when nobody waits for it any more."""
+    if _limits.deadline.expired:
+        raise calls.Late

@@ -3,6 +3,8 @@
 It is no secret, so it stays a parameter too.
 """
 
+import re
+
 from obmd.common import errors
 
 
@@ -23,3 +25,14 @@ def take(names, parameters):
 def missing(name, node):
     """:returns: BmcRefused, as OpenFlight's helpers say it."""
     return errors.BmcRefused(f"The {name} for node '{node}' has not been set!", node)
+
+
+def check(schema, info):
+    """The names as a whole: a pattern of a schema lets a newline at the end pass.
+
+    :returns: ``info``.  :raises InvalidInput: naming the field.
+    """
+    for name, value in info.items():
+        if re.fullmatch(schema['properties'][name]['pattern'], value) is None:
+            raise errors.InvalidInput(f'{name}: not of the form that the cloud has')
+    return info

@@ -138,7 +138,7 @@ class Peer:
 
     @property
     def url(self):
-        return 'http://127.0.0.1:{}'.format(self._socket.getsockname()[1])
+        return f'http://127.0.0.1:{self._socket.getsockname()[1]}'
 
     def _run(self):
         with contextlib.suppress(OSError):
@@ -216,6 +216,15 @@ def test_a_reboot_is_sent_once_whatever_it_answers(driver, peer):
     with pytest.raises(errors.OutcomeUnknown, match='EC2: oops'):
         driver.set_power('reset', Deadline(30))
     assert len(asked.requests) == 1
+
+
+def test_after_the_deadline_no_more_is_sent(driver, peer):
+    asked = peer(_answer(503, 'Unavailable', 'later'))
+    with pytest.raises(errors.ObmdError):
+        driver.set_power('on', Deadline(0.2))
+    sent = len(asked.requests)
+    time.sleep(2)  # the library's own pauses are shorter
+    assert len(asked.requests) == sent
 
 
 def test_what_is_no_answer_is_an_error(driver, peer):
