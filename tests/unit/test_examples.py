@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from obmd.common import commands
 from obmd.conductor import rpcapi
 from obmd.conf import CONF
 
@@ -99,3 +100,10 @@ def test_only_queues_that_belong_to_a_host_expire_by_policy():
     assert re.search(policy['pattern'], HOST)
     assert not re.search(policy['pattern'], rpcapi.TOPIC)
     assert policy['definition']['expires'] >= 3_600_000
+
+
+def test_the_example_of_a_command_is_a_whole_one():
+    folder = EXAMPLES / 'commands-example' / 'load'
+    found = commands.read(str(folder.parent), folder.name, commands.files(folder))
+    assert found.ranks == ['aws', 'default']
+    assert found.notes == ()
