@@ -51,14 +51,22 @@ class Giving:
         if not parts:
             return
         for incarnation, those in self._route(owned, parts).items():
-            for part in those:
-                part.runner = incarnation
+            those = [part for part in those if self._may_have(owned, part, incarnation)]
+            if not those:
+                continue
             asked = [(part.position, part.node_uuid) for part in those]
             ahead = self._ahead(owned, incarnation)
             if incarnation == self._me.incarnation:
                 self._take_local(spec, owned, those, asked, ahead)
             else:
                 threads.spawn(self._send, incarnation, spec, owned, those, asked, ahead)
+
+    @staticmethod
+    def _may_have(owned, part, incarnation):
+        if owned.give_to(part, incarnation):
+            return True
+        owned.put_back(part)
+        return False
 
     def _route(self, owned, parts):
         """:returns: dict of incarnation -> list of Part."""

@@ -14,6 +14,8 @@ import time
 from obmd.db import runs
 from obmd.streams import viewer
 
+#: runs that a conductor may have beyond the limit, which it begins as others end; at least
+AHEAD = 16
 QUEUED, GIVEN, RUNNING, ENDED = runs.QUEUED, 'given', runs.RUNNING, runs.ENDED
 _ORDER = (QUEUED, GIVEN, RUNNING, ENDED)
 
@@ -88,6 +90,7 @@ class OwnedJob:
         self._active = {p.position for p in self._parts if p.state == RUNNING}
         self._left = sum(part.state != ENDED for part in self._parts)
         self._next_start = float('-inf')
+        self._runners = {p.runner for p in self._parts if p.state == RUNNING}
         self._watchers = []
 
     @property
@@ -123,7 +126,7 @@ class OwnedJob:
         with self._lock:
             while self._later and self._later[0][0] <= now:
                 self._queue.appendleft(heapq.heappop(self._later)[1])
-            while self._queue and len(self._active) < self.row.run_limit:
+            while self._queue and len(self._active) < self._most():
                 if self.row.stagger and now < self._next_start:
                     break
                 part = self._parts[self._queue.popleft()]
@@ -134,6 +137,29 @@ class OwnedJob:
                 self._next_start = now + self.row.stagger
                 taken.append(part)
         return taken
+
+    def _most(self):
+        """How many runs may be given out.  Where one conductor has all, it keeps the limit itself
+        and has the next ones ready; several are given no more than may run at once."""
+        limit = self.row.run_limit
+        if self.row.stagger or len(self._runners) > 1:
+            return limit
+        most = limit + max(limit, AHEAD)
+        # a few at a time: each message costs as much as ten runs
+        return most if len(self._active) <= most - max(1, limit // 2) else 0
+
+    def give_to(self, part, incarnation):
+        """:param part: Part that is given to a conductor.
+        :returns: bool; False: it has to wait, for others have more than the limit leaves.
+        """
+        with self._lock:
+            alone = self._runners <= {incarnation}
+            if not alone and len(self._active) > self.row.run_limit:
+                self._runners.add(incarnation)
+                return False
+            self._runners.add(incarnation)
+            part.runner = incarnation
+            return True
 
     def pause(self):
         """:returns: seconds until something is due by itself, or None."""

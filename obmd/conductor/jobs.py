@@ -170,6 +170,7 @@ class Jobs:
             host=self._me.host,
             timeout=row.timeout,
             output_limit=row.output_limit,
+            width=row.run_limit,
             claimed_user=row.claimed_user,
             claimed_uid=row.claimed_uid,
         )

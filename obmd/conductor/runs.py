@@ -1,11 +1,13 @@
 """What this conductor runs for jobs, its own and others'.
 
-The owner of a job (``obmd.conductor.jobs``) says which runs are due.  They wait here for one of
-the places of ``[actions] max_jobs``, jobs taking turns; then ``queued -> running`` is committed
-under this conductor's incarnation, many in one transaction, and only what was committed is
-started.  So a run that is asked for twice, here or elsewhere, is run once.
+The owner of a job (``obmd.conductor.jobs``) says which runs are due.  First
+``queued -> running`` is committed under this conductor's incarnation, many in one transaction; what
+was committed begins once there is room among the job's own and in ``[actions] max_jobs``, jobs
+taking turns.  So a run that is asked for twice, here or elsewhere, is run once.
 """
 
+import collections
+import functools
 import logging
 import threading
 import time
@@ -65,10 +67,15 @@ class Runs:
         self._executor = executor
         self._reports = reports
         self._clock = clock
+        #: what waits, and what is ours in its row and may begin
         self._turns = turns.Turns()
-        #: (job, position) -> Work: what waits here or runs
+        self._ready = turns.Turns()
+        #: (job, position) -> Work: all of them, and those that have begun
         self._known = {}
         self._running = {}
+        #: job -> how many have begun, and how many may at once
+        self._begun = collections.Counter()
+        self._width = {}
         self._doubtful = set()
         self._lock = threading.Lock()
         self._bell = threading.Event()
@@ -102,6 +109,7 @@ class Runs:
                 continue
             fresh.append(Work(spec, position, live))
         self._executor.expect(spec.job, ahead)
+        self._width[spec.job] = spec.width
         with self._lock:
             fresh = [one for one in fresh if self._known.setdefault(one.key, one) is one]
         self._turns.add(spec.job, fresh)
@@ -118,6 +126,9 @@ class Runs:
     def cancel(self, job):
         """End what runs of the job, forget what waits."""
         self._forget(self._turns.drop(job))
+        for one in self._ready.drop(job):
+            self._reports.ended(one.spec, work.ending(*one.key, runs.CANCELLED))
+            self._forget([one])
         for one in list(self._running.values()):
             if one.spec.job == job:
                 self._end(one, runs.CANCELLED)
@@ -131,12 +142,22 @@ class Runs:
         and what does not end when it is killed then has ended as lost."""
         self._stopping = True
         self._forget(self._turns.drop_all())
+        self._give_up(self._ready.drop_all())
         self._await(deadline.within(deadline.remaining / 2))
         for one in list(self._running.values()):
             self._end(one, runs.LOST, STOPPED)
         self._await(deadline.within(deadline.remaining / 2))
         for one in list(self._running.values()):
             self._ended(one, runs.LOST, work.STATUS[runs.LOST], STOPPED, 0)
+
+    def _give_up(self, those):
+        """Nobody has begun these: others may."""
+        try:
+            for one in those:
+                runs.put_back(one.spec.job, [one.position], self._incarnation)
+        except errors.Unavailable as error:
+            LOG.warning('runs that have not begun are not given back: %s', error.reason)
+        self._forget(those)
 
     def _await(self, deadline):
         while self._running and not deadline.expired:
@@ -173,22 +194,25 @@ class Runs:
         self._bell.set()
 
     def _start_some(self):
-        """:returns: bool, whether something was started: there may be more."""
-        free = CONF.actions.max_jobs - len(self._running)
-        if free <= 0 or not len(self._turns):
+        """:returns: bool, whether something has changed: there may be more to do."""
+        if self._stopping:
             return False
         if self._lease.state != leases.FRESH:
-            threads.spawn(self._later)
+            if len(self._turns) or len(self._ready):
+                threads.spawn(self._later)
             return False
-        by_job = {}
-        for job, one in self._turns.take(free):
-            by_job.setdefault(job, []).append(one)
-            self._running[one.key] = one
-        begun = [self._begin(job, these) for job, these in by_job.items()]
-        return all(begun)
+        taken = [self._take_ours(job) for job in self._turns.keys()]  # noqa: SIM118
+        return self._begin_some() or any(taken)
 
-    def _begin(self, job, these):
-        """:returns: bool, whether the database has answered."""
+    def _take_ours(self, job):
+        """Commit that the runs of a job that wait are ours; a batch at a time.
+
+        :returns: bool, whether some are.
+        """
+        full = len(self._running) >= CONF.actions.max_jobs
+        if full or self._ready.count(job) > self._width[job] // 2:
+            return False
+        these = self._turns.drop(job)
         by_position = {one.position: one for one in these}
         try:
             # what was doubtful may be ours since a try whose answer was lost
@@ -197,47 +221,47 @@ class Runs:
                 runs.put_back(job, unclear, self._incarnation)
             won = runs.start(job, list(by_position), self._incarnation, self._clock())
         except errors.Unavailable:
-            self._put_back(job, these)
-            return False
-        if self._lease.state != leases.FRESH:
-            # Others may have declared us dead before the commit: what is not started yet must not.
-            self._put_back(job, these)
+            self._doubtful.update(one.key for one in these)
+            self._turns.put_back(job, these)
+            threads.spawn(self._later)
             return False
         self._doubtful.difference_update(one.key for one in these)
         mine = [by_position.pop(position) for position in won]
-        self._drop(by_position.values())  # cancelled meanwhile, or another conductor's
-        if mine:
-            self._executor.start(mine, lambda: self._begun(mine), self._ended)
-        return True
+        self._forget(by_position.values())  # cancelled meanwhile, or another conductor's
+        self._ready.add(job, mine)
+        return bool(mine)
 
-    def _begun(self, those):
+    def _begin_some(self):
+        """:returns: bool, whether some have begun."""
+        free = CONF.actions.max_jobs - len(self._running)
+        # Others may have declared us dead before the commit: what has not begun then must not.
+        if free <= 0 or self._lease.state != leases.FRESH:
+            return False
+        by_job = {}
+        for job, one in self._ready.take(free, lambda job: self._width[job] - self._begun[job]):
+            by_job.setdefault(job, []).append(one)
+        for job, these in by_job.items():
+            self._begun[job] += len(these)
+            self._running.update((one.key, one) for one in these)
+            self._executor.start(these, functools.partial(self._have_begun, these), self._ended)
+        return bool(by_job)
+
+    def _have_begun(self, those):
         self._reports.started(those[0].spec, [one.position for one in those])
-
-    def _put_back(self, job, these):
-        """They may be ours in their rows, and are not started."""
-        self._doubtful.update(one.key for one in these)
-        for one in these:
-            self._running.pop(one.key, None)
-        self._turns.put_back(job, these)
-        threads.spawn(self._later)
 
     def _ended(self, one, outcome, status, reason, output_bytes):
         """The executor's word on the end of ``one``; the first one counts."""
         if self._running.pop(one.key, None) is not one:
             return
+        self._begun[one.spec.job] -= 1
         if one.stopped is not None and outcome in (runs.SIGNALLED, runs.CANCELLED, runs.LOST):
             outcome, status = one.stopped, work.STATUS[one.stopped]
         end = runs.End(
             one.spec.job, one.position, outcome, status, one.reason or reason, output_bytes
         )
         self._reports.ended(one.spec, end)
-        self._drop([one])
+        self._forget([one])
         self._bell.set()
-
-    def _drop(self, those):
-        for one in those:
-            self._running.pop(one.key, None)
-        self._forget(those)
 
     def _forget(self, those):
         for one in those:
@@ -261,7 +285,7 @@ class Runs:
         :returns: set of the strays as of now.
         """
         rows = {(run.job_uuid, run.position) for run in runs.running_under(self._incarnation)}
-        strays = {key for key in rows if key not in self._running and not self._reports.has(key)}
+        strays = {key for key in rows if key not in self._known and not self._reports.has(key)}
         by_job = {}
         for job, position in strays & suspects:
             by_job.setdefault(job, []).append(position)

@@ -29,19 +29,38 @@ class Turns:
     def _queue(self, key):
         return self._queues.setdefault(key, collections.deque())
 
-    def take(self, count):
+    def count(self, key):
+        """:returns: int, items that wait under ``key``."""
+        with self._lock:
+            return len(self._queues.get(key, ()))
+
+    def keys(self):
+        """:returns: list of the keys that have items, whose turn is next first."""
+        with self._lock:
+            return [key for key, queue in self._queues.items() if queue]
+
+    def take(self, count, room=None):
         """Take up to ``count`` items, one of each queue in turn.
 
+        :param room: ``room(key)``, how many more of ``key`` may be taken; None: any number.
         :returns: list of (key, item).
         """
-        taken = []
+        taken, rooms = [], {}
         with self._lock:
-            while self._queues and len(taken) < count:
-                key, queue = self._queues.popitem(last=False)
-                if queue:
+            waiting = collections.deque(self._queues)
+            while waiting and len(taken) < count:
+                key = waiting.popleft()
+                queue = self._queues[key]
+                left = rooms.setdefault(key, room(key) if room is not None else count)
+                if queue and left > 0:
                     taken.append((key, queue.popleft()))
-                if queue:
-                    self._queues[key] = queue
+                    rooms[key] = left - 1
+                    self._queues.move_to_end(key)
+                    waiting.append(key)
+                if not queue:
+                    del self._queues[key]
+                    if waiting and waiting[-1] == key:
+                        waiting.pop()
         return taken
 
     def drop(self, key):

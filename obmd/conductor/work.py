@@ -25,6 +25,7 @@ class Spec:
         the runs.
     :ivar timeout: seconds a run may take.
     :ivar output_limit: bytes a run may write.
+    :ivar width: int, how many of them may run at once at one conductor.
     :ivar claimed_user: str or None, who the caller says that asks; ``claimed_uid``: int or None.
     """
 
@@ -35,6 +36,7 @@ class Spec:
     host: str
     timeout: float
     output_limit: int
+    width: int
     claimed_user: str | None = None
     claimed_uid: int | None = None
 
