@@ -33,9 +33,11 @@ class _Job:
     """A job of which runs are carried out here.
 
     :ivar facts: node uuid -> (monotonic s, list of ranks, dict of parameters).
+    :ivar turns: Semaphore, of built-in commands that run at once.
     """
 
-    def __init__(self):
+    def __init__(self, width):
+        self.turns = threading.Semaphore(width)
         self.facts = {}
         self.ahead = ()
         self.running = 0
@@ -85,26 +87,27 @@ class Executor:
         if self._scripts is not None:
             self._scripts.stop(Deadline(0))
 
-    def expect(self, job, ahead):
+    def expect(self, spec, ahead):
         """:param ahead: uuids of nodes of which runs of the job will come."""
         if ahead:
-            self._job(job).ahead = tuple(ahead)
+            self._job(spec).ahead = tuple(ahead)
 
-    def _job(self, uuid):
+    def _job(self, spec):
         with self._lock:
-            return self._jobs.setdefault(uuid, _Job())
+            return self._jobs.setdefault(spec.job, _Job(spec.width))
 
     # -- starting ---------------------------------------------------------------------------------
 
     def start(self, works, begun, done):
-        """Carry out ``works``, all of one job, and return at once.
+        """Carry out ``works``, all of one job, and return at once.  No more of a job than its
+        ``width`` run at once, whatever is started.
 
         :param works: list of :class:`obmd.conductor.runs.Work`.
         :param begun: ``begun()``, called once before the first ``done``: there is a place for the
             output now, or never.
         :param done: ``done(work, outcome, status, reason, output_bytes)``, called once for each.
         """
-        job = self._job(works[0].spec.job)
+        job = self._job(works[0].spec)
         with self._lock:
             job.running += len(works)
         threads.spawn(self._start, job, works, begun, self._counted(job, done))
@@ -128,7 +131,7 @@ class Executor:
             command = self._table.get(spec.command)
             facts = self._facts(job, works) if command.scripts else {}
             while left:
-                self._start_one(left[0], command, facts, done)
+                self._start_one(job, left[0], command, facts, done)
                 left.pop(0)
         except errors.ObmdError as error:
             self._fail(left, error.reason, done)
@@ -144,15 +147,14 @@ class Executor:
             self._say_end(one, runs.NOT_STARTED, status)
             done(one, runs.NOT_STARTED, status, reason, 0)
 
-    def _start_one(self, one, command, facts, done):
+    def _start_one(self, job, one, command, facts, done):
         if one.stopped is not None:
-            self._say_end(one, one.stopped, work.STATUS[one.stopped])
-            done(one, one.stopped, work.STATUS[one.stopped], one.reason, 0)
+            self._end_stopped(one, done)
             return
         ranked, parameters = facts.get(one.node_uuid, ((), {}))
         choice = command.choose(ranked)
         if choice.path is None:
-            threads.spawn(self._run_builtin, one, command, done)
+            threads.spawn(self._run_in_turn, job, one, command, done)
             return
         spec = one.spec
         try:
@@ -168,7 +170,7 @@ class Executor:
             self._fail([one], error.reason, done)
             return
         script = scripts.Script(
-            spec.job, one.position, choice.path, spec.arguments, made, spec.timeout
+            spec.job, one.position, choice.path, spec.arguments, made, spec.timeout, spec.width
         )
         self._works[one.key] = one, done
         self._scripts.run(script)
@@ -193,6 +195,18 @@ class Executor:
         return uuid in job.facts and now - job.facts[uuid][0] < FRESH
 
     # -- built-in commands ------------------------------------------------------------------------
+
+    def _run_in_turn(self, job, one, command, done):
+        with job.turns:
+            if one.stopped is not None:
+                self._end_stopped(one, done)
+            else:
+                self._run_builtin(one, command, done)
+
+    def _end_stopped(self, one, done):
+        status = work.STATUS[one.stopped]
+        self._say_end(one, one.stopped, status)
+        done(one, one.stopped, status, one.reason, 0)
 
     def _run_builtin(self, one, command, done):
         output = _Said(self._scripts, one)

@@ -15,7 +15,7 @@ from obmd.db import runs
 from obmd.streams import viewer
 
 #: runs that a conductor may have beyond the limit, which it begins as others end; at least
-AHEAD = 16
+AHEAD = 40
 QUEUED, GIVEN, RUNNING, ENDED = runs.QUEUED, 'given', runs.RUNNING, runs.ENDED
 _ORDER = (QUEUED, GIVEN, RUNNING, ENDED)
 
@@ -146,7 +146,7 @@ class OwnedJob:
             return limit
         most = limit + max(limit, AHEAD)
         # a few at a time: each message costs as much as ten runs
-        return most if len(self._active) <= most - max(1, limit // 2) else 0
+        return most if len(self._active) <= most - max(1, limit) else 0
 
     def give_to(self, part, incarnation):
         """:param part: Part that is given to a conductor.

@@ -22,6 +22,8 @@ from obmd.db import runs
 
 LOG = logging.getLogger(__name__)
 
+#: runs of a job that are started beyond its width, at least
+AHEAD = 16
 #: seconds until runs that could not be begun are tried again: no database, no fresh lease
 PAUSE = 0.5
 #: seconds between two looks for rows that a lost answer left with us
@@ -108,7 +110,7 @@ class Runs:
                 refused[position] = error
                 continue
             fresh.append(Work(spec, position, live))
-        self._executor.expect(spec.job, ahead)
+        self._executor.expect(spec, ahead)
         self._width[spec.job] = spec.width
         with self._lock:
             fresh = [one for one in fresh if self._known.setdefault(one.key, one) is one]
@@ -238,13 +240,20 @@ class Runs:
         if free <= 0 or self._lease.state != leases.FRESH:
             return False
         by_job = {}
-        for job, one in self._ready.take(free, lambda job: self._width[job] - self._begun[job]):
+        for job, one in self._ready.take(free, self._room):
             by_job.setdefault(job, []).append(one)
         for job, these in by_job.items():
             self._begun[job] += len(these)
             self._running.update((one.key, one) for one in these)
             self._executor.start(these, functools.partial(self._have_begun, these), self._ended)
         return bool(by_job)
+
+    def _room(self, job):
+        """How many more of a job may be started.  The executor keeps to the job's width; it is
+        given more, to go on with, unless others need the places."""
+        many = len(self._running) > CONF.actions.max_jobs // 2
+        more = 0 if many else max(self._width[job], AHEAD)
+        return self._width[job] + more - self._begun[job]
 
     def _have_begun(self, those):
         self._reports.started(those[0].spec, [one.position for one in those])

@@ -47,6 +47,7 @@ class Script:
     :ivar path: str, absolute.  :ivar arguments: list of str, without the program's own name.
     :ivar environment: dict of str; all that the script gets.
     :ivar timeout: seconds.
+    :ivar width: int, how many of its job may run at once; it begins when there are fewer.
     """
 
     job: str
@@ -55,6 +56,7 @@ class Script:
     arguments: tuple
     environment: dict
     timeout: float
+    width: int = 65536
 
 
 @dataclasses.dataclass(frozen=True)

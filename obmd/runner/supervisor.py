@@ -33,10 +33,14 @@ SHORT_GRACE = 1.0
 
 
 class Job:
-    """:ivar left: bytes of output that its runs may write yet."""
+    """:ivar left: bytes of output that its runs may write yet.
+    :ivar running: int.  :ivar waiting: messages of runs that begin as others end, by position.
+    """
 
     def __init__(self, limit):
         self.left = limit
+        self.running = 0
+        self.waiting = {}
 
 
 class Supervisor:
@@ -77,7 +81,7 @@ class Supervisor:
         self._poll.register(wake, select.EPOLLIN)
         self._do = {
             'job': self._open_job,
-            'start': self._start,
+            'start': self._start_ordered,
             'kill': self._kill_ordered,
             'say': self._say,
             'end': self._end_ordered,
@@ -102,7 +106,8 @@ class Supervisor:
     def _pause(self):
         """:returns: seconds until something is due."""
         pause = self._timers[0][0] - self._clock()
-        if (self._grown or self._closed) and not self._gone and not self._conductor.blocked:
+        news = self._ended or self._grown or self._closed
+        if news and not self._gone and not self._conductor.blocked:
             pause = min(pause, self._told_at + PAUSE - self._clock())
         return max(0.0, pause)
 
@@ -148,12 +153,13 @@ class Supervisor:
                 self._kill(run, TIMED_OUT, 'it took longer than it may', self._grace)
 
     def _tell(self):
-        """News for the conductor: ends at once, output now and then."""
+        """News for the conductor: ends at once, unless their jobs have something to go on with,
+        output now and then."""
         if self._gone or self._conductor.blocked:
             return
         now = self._clock()
-        due = (self._grown or self._closed) and now >= self._told_at + PAUSE
-        if not self._ended and not due:
+        news = self._ended or self._grown or self._closed
+        if not news or (now < self._told_at + PAUSE and not self._someone_waits()):
             return
         news = {
             'do': 'news',
@@ -167,6 +173,11 @@ class Supervisor:
             self._watch_sending()
         except channel.Gone:
             self._conductor_gone()
+
+    def _someone_waits(self):
+        """:returns: bool, whether a job has ended all that it was given."""
+        jobs = (self._jobs.get(end[0]) for end in self._ended)
+        return any(job is None or not job.waiting for job in jobs)
 
     def _watch_sending(self):
         wanted = select.EPOLLIN | (select.EPOLLOUT if self._conductor.blocked else 0)
@@ -203,6 +214,23 @@ class Supervisor:
         end = frames.end(message['outcome'], message['status'])
         self._files.write(message['job'], message['position'], frames.END, end)
 
+    def _start_ordered(self, message):
+        job = self._jobs.get(message['job'])
+        if job is not None and job.running >= message['width']:
+            job.waiting[message['position']] = message
+        else:
+            self._start(message)
+
+    def _start_next(self, job):
+        """One has ended: begin what waits, until one does begin."""
+        job = self._jobs.get(job)
+        while job is not None and job.waiting and not self._gone:
+            message = job.waiting.pop(next(iter(job.waiting)))
+            if job.running >= message['width']:
+                job.waiting = {message['position']: message, **job.waiting}
+                return
+            self._start(message)
+
     def _start(self, message):
         job, position = message['job'], message['position']
         if (job, position) in self._runs:
@@ -222,12 +250,16 @@ class Supervisor:
             self._report(job, position, runs.NOT_STARTED, error.status, error.reason, 0)
             return
         self._runs[job, position] = self._by_pid[run.pid] = run
+        self._jobs[job].running += 1
         for descriptor in (run.process, *run.pipes):
             self._watched[descriptor] = run
             self._poll.register(descriptor, select.EPOLLIN)
         run.due = self._clock() + message['timeout']
 
     def _kill_ordered(self, message):
+        job, position, outcome = message['job'], message['position'], message['outcome']
+        if job in self._jobs and self._jobs[job].waiting.pop(position, None) is not None:
+            self._report(job, position, outcome, STATUS.get(outcome, 1), message['reason'], 0)
         run = self._runs.get((message['job'], message['position']))
         if run is not None:
             self._kill(run, message['outcome'], message['reason'], self._grace)
@@ -285,6 +317,10 @@ class Supervisor:
         self._after(grace + UNKILLABLE, lambda: self._give_up(run))
 
     def _kill_all(self, reason, grace):
+        for name, job in self._jobs.items():
+            waiting, job.waiting = job.waiting, {}
+            for position in waiting:
+                self._report(name, position, LOST, STATUS[LOST], reason, 0)
         for run in list(self._runs.values()):
             self._kill(run, LOST, reason, grace)
 
@@ -354,6 +390,9 @@ class Supervisor:
         self._clearing.later()
         del self._runs[run.job, run.position]
         self._report(run.job, run.position, run.outcome, run.status, run.reason, run.output_bytes)
+        if run.job in self._jobs:
+            self._jobs[run.job].running -= 1
+            self._start_next(run.job)
 
     def _report(self, job, position, outcome, status, reason, output_bytes):
         self._files.write(job, position, frames.END, frames.end(outcome, status))
