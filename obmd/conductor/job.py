@@ -126,7 +126,8 @@ class OwnedJob:
         with self._lock:
             while self._later and self._later[0][0] <= now:
                 self._queue.appendleft(heapq.heappop(self._later)[1])
-            while self._queue and len(self._active) < self._most():
+            most = self._most()
+            while self._queue and len(self._active) < most:
                 if self.row.stagger and now < self._next_start:
                     break
                 part = self._parts[self._queue.popleft()]

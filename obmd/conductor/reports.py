@@ -38,18 +38,23 @@ class Reports:
 
     def started(self, spec, positions):
         with self._lock:
-            self._news.setdefault(spec.job, [spec, [], []])[1].extend(positions)
+            self._news_of(spec)[1].extend(positions)
         self._begin()
         self._told.set()
 
     def ended(self, spec, end):
         """:param end: :class:`obmd.db.runs.End`."""
         with self._lock:
-            self._news.setdefault(spec.job, [spec, [], []])[2].append(end)
+            self._news_of(spec)[2].append(end)
             self._unwritten[end.job_uuid, end.position] = end
         self._begin()
         self._told.set()
         self._to_write.set()
+
+    def _news_of(self, spec):
+        news = self._news.setdefault(spec.job, [spec, [], []])
+        news[0] = spec  # its owner may be another since the last news
+        return news
 
     def has(self, key):
         """:returns: bool, whether the end of a run is still to be written."""

@@ -185,7 +185,7 @@ class Runs:
             self._bell.wait()
             self._bell.clear()
             try:
-                while self._start_some():
+                while self.start_due():
                     pass
             except Exception:
                 LOG.exception('runs of jobs are not started')
@@ -195,26 +195,31 @@ class Runs:
         time.sleep(PAUSE)
         self._bell.set()
 
-    def _start_some(self):
-        """:returns: bool, whether something has changed: there may be more to do."""
+    def start_due(self):
+        """Take and begin what may begin now.
+
+        :returns: bool, whether something has changed: there may be more to do.
+        """
         if self._stopping:
             return False
         if self._lease.state != leases.FRESH:
             if len(self._turns) or len(self._ready):
                 threads.spawn(self._later)
             return False
-        taken = [self._take_ours(job) for job in self._turns.keys()]  # noqa: SIM118
-        return self._begin_some() or any(taken)
+        waiting = self._turns.keys()
+        room = 2 * CONF.actions.max_jobs - len(self._running) - len(self._ready)
+        taken = False
+        for job in waiting:
+            if room > 0 and self._ready.count(job) <= self._width[job] // 2:
+                taken = self._take_ours(job, max(1, room // len(waiting))) or taken
+        return self._begin_some() or taken
 
-    def _take_ours(self, job):
-        """Commit that the runs of a job that wait are ours; a batch at a time.
+    def _take_ours(self, job, count):
+        """Commit that runs of a job that wait are ours, some in one transaction.
 
         :returns: bool, whether some are.
         """
-        full = len(self._running) >= CONF.actions.max_jobs
-        if full or self._ready.count(job) > self._width[job] // 2:
-            return False
-        these = self._turns.drop(job)
+        these = self._turns.take_of(job, count)
         by_position = {one.position: one for one in these}
         try:
             # what was doubtful may be ours since a try whose answer was lost

@@ -63,6 +63,17 @@ class Turns:
                         waiting.pop()
         return taken
 
+    def take_of(self, key, count):
+        """:returns: list of up to ``count`` items of one queue."""
+        with self._lock:
+            queue = self._queues.get(key, ())
+            taken = [queue.popleft() for _ in range(min(count, len(queue)))]
+            if key in self._queues:
+                self._queues.move_to_end(key)
+                if not queue:
+                    del self._queues[key]
+        return taken
+
     def drop(self, key):
         """:returns: list of the items that wait under ``key``; they are not there any more."""
         with self._lock:
