@@ -10,6 +10,9 @@ class Audit:
         self._transport = transport
 
     def list(self, **filters):
-        """Yield each entry.  :param filters: of the query: ``since``, ``subject``, ``node``,
-        ``command``, ``limit``."""
+        """Yield each entry, the newest first.
+
+        :param filters: of the query: ``since``, ``until``, ``subject``, ``action``, ``command``,
+            ``job``, ``node``; None is left out.
+        """
         return pages.every(self._transport, '/audit', 'audit', **filters)

@@ -1,5 +1,6 @@
 """Names for node ranges: ``@name`` in a range."""
 
+from obmd.client import pages
 from obmd.client import transport as transports
 
 
@@ -10,8 +11,8 @@ class Groups:
         self._transport = transport
 
     def list(self):
-        """:returns: list of dicts ``{"name", "nodes"}``."""
-        return self._transport.read('/groups')['groups']
+        """Yield each group, by name: ``{"name", "nodes"}``."""
+        return pages.every(self._transport, '/groups', 'groups')
 
     def get(self, name):
         """:returns: dict."""

@@ -4,6 +4,7 @@ import base64
 import json
 
 from obmd.client import errors
+from obmd.client import events
 from obmd.client import pages
 from obmd.client import transport as transports
 
@@ -94,13 +95,13 @@ class Nodes:
         """Yield what the console says, as it says it, without end.
 
         :param options: of the query: ``cursor``, ``replay``, ``takeover``.
-        :returns: iterator of dicts with ``event``: ``data`` (its ``data`` is bytes), ``gap``,
-            ``state``.
+        :returns: iterator of dicts with ``event``: ``data`` (its ``data`` is bytes, its ``cursor``
+            resumes behind them), ``gap`` (``bytes``, or None), ``state`` (``up``, ``down``).
         :raises Unreachable: the connection broke off.
         """
-        # a console may be silent for as long as it likes
+        # an empty line now and then keeps a silent one
         with self._transport.stream(
-            _path(node, 'console'), timeout=transports.FOREVER, **options
+            _path(node, 'console'), timeout=events.SILENCE, **options
         ) as answer:
             for line in _lines(answer):
                 if 'data' in line:

@@ -11,7 +11,7 @@ class Tokens:
         self._transport = transport
 
     def issue(self, **claims):
-        """:param claims: ``days`` (int), ``label`` (str), ``commands`` (list of str), ``nodes``
+        """:param claims: ``days`` (float), ``label`` (str), ``commands`` (list of str), ``nodes``
             (str, a range), ``operations`` (list of str); None is left out.
 
         :returns: dict; its ``token`` is shown this once.
@@ -23,5 +23,6 @@ class Tokens:
         """Yield each token that was issued, as a dict without the token itself."""
         return pages.every(self._transport, '/tokens', 'tokens')
 
-    def revoke(self, jti):
-        self._transport.write('DELETE', f'/tokens/{transports.segment(jti)}')
+    def revoke(self, token):
+        """:param token: str, its id (the claim ``jti``).  :returns: dict, as it is then."""
+        return self._transport.write('DELETE', f'/tokens/{transports.segment(token)}')

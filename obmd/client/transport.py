@@ -7,14 +7,12 @@ first one did.
 import contextlib
 import ipaddress
 import re
-import socket
 import time
 import urllib.parse
 from importlib import metadata
 
 import requests
 import requests.adapters
-from urllib3 import connection
 from urllib3 import exceptions as below
 
 from obmd.client import errors
@@ -29,16 +27,6 @@ PATIENCE = 30.0
 PAUSE, LONGEST_PAUSE = 1.0, 10.0
 #: bytes that are taken from a stream at once
 CHUNK = 65536
-#: for streams that may be silent: as long as a socket can wait; the kernel finds out who has gone
-FOREVER = 20 * 86400.0
-#: seconds without a byte, seconds between probes, probes: a server that has gone is noticed after
-#: two minutes
-_KEEPALIVE = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
-]
 _CONNECTIONS = 64
 
 _JWT = re.compile(r'[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+')
@@ -77,12 +65,6 @@ class _Credentials(requests.auth.AuthBase):
         return request
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
-    def init_poolmanager(self, *args, **options):
-        options['socket_options'] = [*connection.HTTPConnection.default_socket_options, *_KEEPALIVE]
-        super().init_poolmanager(*args, **options)
-
-
 class Transport:
     """:param url: str, where obmd is, ``https://obmd.example.com``.
     :param token: str, a JWT or the admin's token, or None.
@@ -118,7 +100,7 @@ class Transport:
         self._session = requests.Session()
         self._session.max_redirects = _MOST_REDIRECTS
         self._session.headers['User-Agent'] = f'obm/{version()}'
-        adapter = adapter or _Adapter(pool_maxsize=_CONNECTIONS)
+        adapter = adapter or requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS)
         self._session.mount('http://', adapter)
         self._session.mount('https://', adapter)
 

@@ -155,7 +155,9 @@ class _Place:
         word = self._current[len(start) :]
         if word.startswith('@'):
             return (f'{start}@{group["name"]}' for group in client.groups.list())
-        return (f'{start}{node["name"]}' for node in client.nodes.after(word, MOST))
+        # who may see some nodes only is given none that follow what is no node
+        found = client.nodes.after(word, MOST) or client.nodes.after('', MOST)
+        return (f'{start}{node["name"]}' for node in found)
 
 
 def _takes_value(action):

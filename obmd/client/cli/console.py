@@ -44,10 +44,11 @@ def following(client, node, options, note):
     """
     clock, sleep = client.transport.clock, client.transport.sleep
     given_up = cursor = None
+    was_there = False
     while True:
         try:
             for event in client.nodes.console(node, **options):
-                given_up = None
+                given_up, was_there = None, True
                 cursor = event.get('cursor') or cursor
                 if event['event'] == 'data':
                     yield event['data']
@@ -60,13 +61,13 @@ def following(client, node, options, note):
         except errors.Unreachable as error:
             problem, pause = error, transports.PAUSE
         except errors.Refused as refusal:
-            if refusal.status != 503 or cursor is None:
+            if refusal.status != 503 or not was_there:
                 raise
             problem, pause = refusal, transports.pause_after(refusal)
-        if cursor is None:
+        if not was_there:
             raise problem
         given_up = clock() + events.PATIENCE if given_up is None else given_up
         if clock() + pause > given_up:
             raise problem
         sleep(pause)
-        options = {'cursor': cursor}
+        options = {} if cursor is None else {'cursor': cursor}

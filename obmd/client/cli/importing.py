@@ -17,7 +17,7 @@ class NodeImport(each.Each):
 
     Ranks and parameters of nodes that are known already become those of the file. Nodes that are
     not in the file stay as they are. A driver's credentials (ipmi_username, ipmi_password, ...)
-    are stored as such and cannot be read back.
+    are stored as such and cannot be read back: a node with them always counts as changed.
     """
 
     def get_parser(self, prog_name):
@@ -28,16 +28,16 @@ class NodeImport(each.Each):
 
     def take_action(self, parsed_args):
         given = nodes_of(files.read(parsed_args.file, self.app.stdin))
-        known = {node['name']: node for node in self.client.nodes.list()}
+        known = {node['name'] for node in self.client.nodes.list()}
         counts = collections.Counter()
 
         def put(name):
-            done = self._put(name, given[name], known.get(name), parsed_args.dry_run)
+            done = self._put(name, given[name], name in known, parsed_args.dry_run)
             counts[done] += 1
             return done
 
         status = self.for_each(list(given), put)
-        left = len(known.keys() - given.keys())
+        left = len(known - given.keys())
         told = [f'{count} {word}' for word, count in sorted(counts.items())]
         if failed := len(given) - sum(counts.values()):
             told.append(f'{failed} refused')
@@ -46,12 +46,13 @@ class NodeImport(each.Each):
         self.app.stderr.write(f'{self.app.NAME}: {", ".join(told) or "nothing to do"}\n')
         return status
 
-    def _put(self, name, given, known, dry_run):
+    def _put(self, name, given, is_known, dry_run):
         """:returns: str, what became of it."""
-        if known is None:
+        if not is_known:
             if not dry_run:
                 self.client.nodes.create({'name': name, **given})
             return 'created'
+        known = self.client.nodes.get(name)
         if all(known.get(key) == value for key, value in given.items()):
             return 'unchanged'
         if not dry_run:

@@ -1,5 +1,7 @@
 """``obm job ...``"""
 
+import itertools
+
 from obmd.client.cli import base
 from obmd.client.cli import running
 
@@ -28,10 +30,12 @@ class JobList(base.Lister):
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
         parser.add_argument('--state', choices=('running', 'ended'))
+        parser.add_argument('--most', type=int, default=100, metavar='N', help='Default: 100.')
         return parser
 
     def take_action(self, parsed_args):
-        return self.table(self.client.jobs.list(state=parsed_args.state))
+        found = self.client.jobs.list(state=parsed_args.state)
+        return self.table(itertools.islice(found, parsed_args.most))
 
 
 class JobShow(_OneJob, base.ShowOne):
@@ -40,6 +44,8 @@ class JobShow(_OneJob, base.ShowOne):
     def take_action(self, parsed_args):
         job = self.client.jobs.get(parsed_args.job)
         job.pop('links', None)
+        for name, value in (job.pop('requested_by', None) or {}).items():
+            job[f'requested_by_{name}'] = value
         for name, count in (job.pop('counts', None) or {}).items():
             job[f'runs_{name}'] = count
         return self.table(job)

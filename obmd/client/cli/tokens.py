@@ -8,7 +8,7 @@ class TokenIssue(base.Command):
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
-        parser.add_argument('--days', type=int, metavar='N', help='Default: 30.')
+        parser.add_argument('--days', type=float, metavar='N', help='Default: 30.')
         parser.add_argument('--label', metavar='TEXT', help='Who it is for.')
         parser.add_argument('--commands', nargs='+', metavar='COMMAND')
         parser.add_argument('--nodes', metavar='NODES', help='rack1n[01-20],@group')
@@ -16,7 +16,7 @@ class TokenIssue(base.Command):
             '--operations',
             nargs='+',
             metavar='OPERATION',
-            help='status, power, boot, console, nodes, jobs',
+            help='status, power, boot, console, nodes, jobs. Default: jobs.',
         )
         return parser
 
@@ -35,13 +35,13 @@ class TokenList(base.Lister):
     """List the tokens that were issued."""
 
     columns = {
-        'Id': lambda token: token['jti'],
+        'Id': lambda token: token['id'],
         'Label': lambda token: token.get('label') or '',
+        'State': lambda token: token.get('state') or '',
         'Commands': lambda token: token.get('commands') or 'all',
         'Nodes': lambda token: token.get('nodes') or 'all',
-        'Operations': lambda token: token.get('operations') or 'all',
+        'Operations': lambda token: token['operations'],
         'Expires': lambda token: token.get('expires_at') or '',
-        'Revoked': lambda token: token.get('revoked_at') or '',
     }
 
     def take_action(self, parsed_args):
@@ -53,8 +53,8 @@ class TokenRevoke(base.Command):
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
-        parser.add_argument('jti', metavar='ID', help='See: obm token list')
+        parser.add_argument('id', metavar='ID', help='See: obm token list')
         return parser
 
     def take_action(self, parsed_args):
-        self.client.tokens.revoke(parsed_args.jti)
+        self.client.tokens.revoke(parsed_args.id)

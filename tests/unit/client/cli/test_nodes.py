@@ -10,6 +10,7 @@ NODES = [{'name': 'n1', 'driver': 'ipmi', 'ranks': ['metal'], 'parameters': {'a'
 @pytest.fixture
 def api(api):
     api.on('GET', '/nodes', {'nodes': NODES, 'next': None})
+    api.on('GET', '/nodes/n1', NODES[0])
     return api
 
 
