@@ -41,12 +41,14 @@ class Event(typing.NamedTuple):
         outcome, status, reason); ``STDOUT``, ``STDERR``: ``data`` is bytes, cut anywhere; ``GAP``:
         int, bytes that are missing; ``JOB``: the job has ended, a dict (state, status); the last.
     :ivar position: int, of the run, or None.  :ivar node: str, its node's name, or None.
+    :ivar cursor: str of output: resumes behind it.
     """
 
     kind: str
     position: int | None
     node: str | None
     data: typing.Any
+    cursor: str | None = None
 
 
 class Output:
@@ -54,13 +56,15 @@ class Output:
     :param job: ``obmd.db.jobs.Job``.
     :param cursor: str, of an earlier Output: goes on behind what that one gave.  States of runs
         are told anew, output is not.
+    :param position: int, of the only run that it is about; None: all.
     :raises InvalidInput: that is no cursor.
     """
 
-    def __init__(self, services, job, cursor=None, clock=time.monotonic):
+    def __init__(self, services, job, cursor=None, position=None, clock=time.monotonic):
         self._services = services
         self._job = job
         self._clock = clock
+        self._only = position
         self._skip = _parse(cursor)
         self._given = dict(self._skip)
         self._bell = threading.Condition()
@@ -110,9 +114,10 @@ class Output:
             self._bell.notify_all()
         events = []
         for event, spool, offset in queue:
-            events.append(event)
             if spool is not None:
                 self._given[spool] = offset
+                event = event._replace(cursor=self.cursor)
+            events.append(event)
         if events and events[-1].kind == JOB:
             self.finished = True
             self.close()
@@ -181,6 +186,8 @@ class Output:
             self._bell.notify_all()
 
     def _take_one(self, position, state, outcome, status, reason, runner, size):
+        if self._only not in (None, position):
+            return
         if _STATES.index(state) <= _STATES.index(self._states.get(position)):
             return
         self._states[position] = state
@@ -270,6 +277,8 @@ class Output:
             self._bell.notify_all()
 
     def _wrote_one(self, spool, kind, position, data, behind, again):
+        if self._only not in (None, position):
+            return
         if kind is None:
             self._whole.add(position)
             self._settle(position)

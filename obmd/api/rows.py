@@ -106,6 +106,8 @@ def _parameter(name, schema, text):
         return _SWITCH[text]
     if kind == 'number':
         return _number(name, text)
+    if '\0' in text:
+        raise errors.InvalidInput(f'{name} has NUL in it')
     validation.check(text, {k: v for k, v in schema.items() if k != 'required'}, name)
     return text
 

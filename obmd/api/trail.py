@@ -61,13 +61,13 @@ def record(
 
 
 @contextlib.contextmanager
-def recording(request, action, nodes=None):
+def recording(request, action, nodes=None, job=None):
     """One entry for what happens inside, with its result; see :func:`record`."""
     outcome, detail = 'ok', None
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         outcome, detail = getattr(error, 'kind', 'internal'), getattr(error, 'reason', None)
         raise
     finally:
-        record(request, request.identity, action, nodes, outcome=outcome, detail=detail)
+        record(request, request.identity, action, nodes, job, outcome, detail)

@@ -6,10 +6,13 @@
 import functools
 
 from obmd.api import http
+from obmd.api import job_events
 from obmd.api import openapi
 from obmd.api.doors import audit
+from obmd.api.doors import commands
 from obmd.api.doors import console
 from obmd.api.doors import drivers
+from obmd.api.doors import jobs
 from obmd.api.doors import native
 from obmd.api.doors import nodes
 from obmd.api.doors import power
@@ -24,6 +27,7 @@ from obmd.api.schemas import nodes as node_schemas
 #: kinds of errors of what a BMC is asked for, and of what changes something there
 _READS = ('unsupported', 'bmc_refused', 'credentials_refused', 'bmc_silent')
 _WRITES = (*_READS, 'node_busy', 'outcome_unknown', 'state_not_reached')
+_JOBS = ('jobs',)
 _LIMIT = {'type': 'integer', 'minimum': 1, 'maximum': 10000, 'default': 100}
 
 
@@ -155,6 +159,92 @@ ROUTES = {
     },
     '/api/v1/drivers/{id}': {
         'GET': Row(drivers.show, 'A driver', ANY, answer=schemas.DRIVER),
+    },
+    '/api/v1/commands': {
+        'GET': Row(commands.index, 'The commands that you may run', _JOBS, answer=schemas.COMMANDS),
+    },
+    '/api/v1/commands/{id}': {
+        'GET': Row(commands.show, 'A command', _JOBS, answer=schemas.COMMAND),
+    },
+    '/api/v1/jobs': {
+        'GET': Row(
+            jobs.index,
+            'Your jobs, the newest first; all jobs for the admin',
+            _JOBS,
+            query={
+                'state': {'type': 'string', 'enum': list(schemas.JOB_STATES)},
+                'limit': _PAGE,
+                'marker': {'type': 'string', 'maxLength': 36},
+            },
+            answer=schemas.JOBS,
+            errors=('not_found',),
+        ),
+        'POST': Row(
+            jobs.create,
+            'Run a command on nodes, or on none',
+            _JOBS,
+            body=schemas.NEW_JOB,
+            answer=schemas.JOB,
+            status=201,
+            others={200: schemas.PLAN},
+            errors=('not_found',),
+        ),
+    },
+    '/api/v1/jobs/{id}': {
+        'GET': Row(jobs.show, 'A job', _JOBS, answer=schemas.JOB),
+        'DELETE': Row(
+            jobs.cancel,
+            'End a job: what runs is killed, what waits is not begun',
+            _JOBS,
+            answer=schemas.JOB,
+            status=202,
+            others={200: schemas.JOB},
+        ),
+    },
+    '/api/v1/jobs/{id}/runs': {
+        'GET': Row(
+            jobs.runs,
+            'The runs of a job, by position',
+            _JOBS,
+            query={
+                'state': {'type': 'string', 'enum': list(schemas.RUN_STATES)},
+                'limit': _PAGE,
+                'marker': {'type': 'integer', 'minimum': 0, 'maximum': 2**31 - 1},
+            },
+            answer=schemas.RUNS,
+        ),
+    },
+    '/api/v1/jobs/{id}/runs/{position}/output': {
+        'GET': Row(
+            jobs.output,
+            'What a run writes, until it has ended',
+            _JOBS,
+            query={
+                'stream': {
+                    'type': 'string',
+                    'enum': list(job_events.CHOICES),
+                    'default': 'both',
+                },
+            },
+            answer={},
+            media='application/octet-stream',
+        ),
+    },
+    '/api/v1/jobs/{id}/events': {
+        'GET': Row(
+            jobs.events,
+            'What becomes of a job and what it writes, until it has ended',
+            _JOBS,
+            query={
+                'cursor': {
+                    'type': 'string',
+                    'maxLength': 4096,
+                    'description': 'As Last-Event-ID: the id of the last event that is known.',
+                },
+            },
+            answer={'type': 'string'},
+            media=job_events.MEDIA,
+        ),
     },
     '/api/v1/tokens': {
         'GET': Row(

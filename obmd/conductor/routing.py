@@ -82,6 +82,10 @@ class Router:
         except KeyError:
             raise OwnerGone('the conductor has just gone', retry_after=self._retry_after) from None
 
+    def host(self, incarnation):
+        """:returns: str, the host of a conductor, which may not live, or None: not known."""
+        return self._hosts.get(incarnation)
+
     def host_of(self, node):
         """:returns: str, the host of the node's owner, which may not live, or None."""
         return self._hosts.get(node.owner)

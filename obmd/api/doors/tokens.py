@@ -49,7 +49,7 @@ def _told(row, now):
     else:
         state = 'good' if now < row.expires_at else 'expired'
     return {
-        'id': row.jti,
+        'jti': row.jti,
         'label': row.label,
         'state': state,
         'commands': row.commands,

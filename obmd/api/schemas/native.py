@@ -166,7 +166,7 @@ NEW_TOKEN = {
     },
 }
 _TOKEN = {
-    'id': {'type': 'string', 'description': 'The claim jti.'},
+    'jti': {'type': 'string', 'description': 'Its id, the claim jti (RFC 7519).'},
     'label': _WORDS,
     'state': {'enum': ['good', 'expired', 'revoked']},
     'commands': _NAMES,
@@ -220,4 +220,156 @@ CONSOLE_LINE = _object(
     cursor={'type': 'string', 'description': 'data: resumes behind it.'},
     data={'type': 'string', 'contentEncoding': 'base64'},
     bytes={'type': ['integer', 'null'], 'description': 'gap: bytes that are gone.'},
+)
+
+
+COMMAND = _object(
+    'Command',
+    {
+        'name': _NAME,
+        'summary': {'type': 'string'},
+        'description': {'type': 'string'},
+        'syntax': {'type': 'string', 'description': 'What follows its name on a command line.'},
+        'confirmation': {
+            'type': ['string', 'null'],
+            'description': 'What to ask a user before; %{nodes} stands for the nodes.',
+        },
+        'has_context': {'type': 'boolean', 'description': 'It runs on nodes, once on each.'},
+        'builtin': {'type': 'boolean', 'description': 'obmd does it where no script fits.'},
+        'ranks': {'type': 'array', 'items': {'type': 'string'}, 'description': 'With a script.'},
+    },
+)
+COMMANDS = _object('Commands', {'commands': {'type': 'array', 'items': COMMAND}})
+
+JOB_STATES = ('running', 'ended')
+RUN_STATES = ('queued', 'running', 'ended')
+_COUNT = {'type': 'integer', 'minimum': 0}
+_STATUS = {'type': ['integer', 'null']}
+
+NEW_JOB = {
+    'title': 'NewJob',
+    'type': 'object',
+    'required': ['command'],
+    'additionalProperties': False,
+    'properties': {
+        'command': {'type': 'string', 'minLength': 1, 'maxLength': 255},
+        'arguments': {'type': ['array', 'null'], 'items': {'type': 'string'}, 'maxItems': 1000},
+        'nodes': {
+            'type': ['string', 'null'],
+            'description': 'A range; null for a command that runs on no nodes.',
+        },
+        'limit': {
+            'type': ['integer', 'null'],
+            'minimum': 1,
+            'maximum': 4096,
+            'description': 'Runs at once.',
+        },
+        'stagger': {
+            'type': ['number', 'null'],
+            'minimum': 0,
+            'maximum': 3600,
+            'description': 'Seconds between two starts.',
+        },
+        'timeout': {
+            'type': ['number', 'null'],
+            'exclusiveMinimum': 0,
+            'maximum': 2**31,
+            'description': 'Seconds that a run may take.',
+        },
+        'dry_run': {
+            'type': ['boolean', 'null'],
+            'description': 'Tell what would run where, and run nothing.',
+        },
+        'request_username': {
+            'type': ['string', 'null'],
+            'maxLength': 255,
+            'pattern': '^[^\\x00-\\x1f]*$',
+            'description': 'Who the caller says to be; recorded, not checked.',
+        },
+        'request_uid': {'type': ['integer', 'null'], 'minimum': 0, 'maximum': 2**32 - 1},
+    },
+}
+JOB = _object(
+    'Job',
+    {
+        'id': {'type': 'string'},
+        'command': {'type': 'string'},
+        'arguments': {'type': 'array', 'items': {'type': 'string'}},
+        'nodes': _WORDS,
+        'context_type': _WORDS,
+        'state': {'enum': list(JOB_STATES)},
+        'status': {**_STATUS, 'description': 'The largest of its runs, once it has ended.'},
+        'total': _COUNT,
+        'counts': {
+            'type': 'object',
+            'required': list(RUN_STATES),
+            'properties': dict.fromkeys(RUN_STATES, _COUNT),
+        },
+        'failed': {**_COUNT, 'description': 'Runs that ended with another status than 0.'},
+        'limit': _COUNT,
+        'stagger': {'type': 'number'},
+        'timeout': {'type': 'number'},
+        'output_limit': _COUNT,
+        'requested_by': {
+            'type': 'object',
+            'required': ['subject', 'label', 'username', 'uid', 'source', 'door'],
+            'properties': {
+                'subject': {'type': 'string', 'description': 'admin, or the id of a token.'},
+                'label': _WORDS,
+                'username': {'type': ['string', 'null'], 'description': 'Not checked.'},
+                'uid': {'type': ['integer', 'null']},
+                'source': _WORDS,
+                'door': {'type': 'string'},
+            },
+        },
+        'created_at': _TIME,
+        'cancelled_at': _TIMES,
+        'ended_at': _TIMES,
+        'links': {'type': 'object', 'additionalProperties': {'type': 'string'}},
+    },
+)
+JOBS = _object('Jobs', {'jobs': {'type': 'array', 'items': JOB}, 'next': _NEXT})
+PLAN = _object(
+    'Plan',
+    {
+        'command': {'type': 'string'},
+        'runs': {
+            'type': 'array',
+            'items': _object(
+                'PlannedRun',
+                {
+                    'position': _COUNT,
+                    'node': _WORDS,
+                    'rank': _WORDS,
+                    'executes': {'type': 'string', 'description': 'builtin, or a script.'},
+                    'conductor': _WORDS,
+                    'problem': _WORDS,
+                },
+            ),
+        },
+    },
+)
+RUNS = _object(
+    'Runs',
+    {
+        'runs': {
+            'type': 'array',
+            'items': _object(
+                'Run',
+                {
+                    'position': _COUNT,
+                    'node': _WORDS,
+                    'state': {'enum': list(RUN_STATES)},
+                    'outcome': _WORDS,
+                    'status': _STATUS,
+                    'reason': _WORDS,
+                    'conductor': _WORDS,
+                    'started_at': _TIMES,
+                    'ended_at': _TIMES,
+                    'output_bytes': _COUNT,
+                },
+            ),
+        },
+        'next': {'type': ['integer', 'null']},
+    },
 )

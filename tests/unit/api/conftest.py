@@ -74,6 +74,9 @@ class Conductor:
     def open_sweep(self, incarnation, group, deadline):
         return self._call('open_sweep', incarnation, [node.name for node in group])
 
+    def job_changed(self, job):
+        self.told.append(('job_changed', job.uuid))
+
     def token_changed(self, node):
         self.told.append(('token_changed', node.name, node.token_id))
 
@@ -101,8 +104,17 @@ class Router:
             give_up()
         yield
 
+    def host(self, incarnation):
+        return incarnation and f'host-{incarnation}'
+
     def host_of(self, node):
         return node.owner and f'host-{node.owner}'
+
+    def owner_of(self, node):
+        owner = self.owners.get(node.name, 'c1')
+        if isinstance(owner, Exception):
+            raise owner
+        return types.SimpleNamespace(host=f'host-{owner}', incarnation=owner)
 
     def split(self, found):
         by_owner, unroutable = {}, {}

@@ -19,10 +19,10 @@ def test_a_token_is_told_once_with_what_it_may(api, admin):
         api, admin, days=1, label='ops', nodes='n[1-9]', operations=['power'], commands=['x']
     )
     identity = bearer.verify(made['token'], JWT_KEY)
-    assert identity.subject == made['id']
+    assert identity.subject == made['jti']
     assert identity.operations == {'power'}
-    listed = {row['id']: row for row in api.app.get(TOKENS, headers=admin).json['tokens']}
-    assert listed[made['id']] == {key: made[key] for key in made if key != 'token'}
+    listed = {row['jti']: row for row in api.app.get(TOKENS, headers=admin).json['tokens']}
+    assert listed[made['jti']] == {key: made[key] for key in made if key != 'token'}
     assert (made['state'], made['nodes'], made['label']) == ('good', 'n[1-9]', 'ops')
 
 
@@ -61,7 +61,7 @@ def test_a_token_that_is_revoked_is_refused_and_listed(api, admin):
     made = make(api, admin, operations=['status'])
     for _ in range(2):
         ended = api.app.request(
-            f'{TOKENS}/{made["id"]}',
+            f'{TOKENS}/{made["jti"]}',
             method='DELETE',
             headers={**admin, 'Content-Type': 'application/json'},
         )
@@ -77,11 +77,11 @@ def test_another_id_is_404(api, admin, jti):
 
 
 def test_tokens_come_in_pages(api, admin):
-    made = {make(api, admin)['id'] for _ in range(3)}
+    made = {make(api, admin)['jti'] for _ in range(3)}
     seen, marker = [], ''
     while marker is not None:
         page = api.app.get(f'{TOKENS}?limit=1&marker={marker}', headers=admin).json
-        seen += [row['id'] for row in page['tokens']]
+        seen += [row['jti'] for row in page['tokens']]
         marker = page['next']
     assert made <= set(seen)
     assert len(seen) == len(set(seen))
