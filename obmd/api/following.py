@@ -5,7 +5,9 @@ OpenFlight Action's client gives up when nothing has come for 60 s
 
 - while the job is silent, its client gets what it does not see (``obmd.common.keepalive``);
 - where a proxy swallows that, the place of a client that left after so long a silence is kept for
-  as long again: who then asks for the same ticket with the same token goes on there.
+  as long again: who then asks for the same ticket with the same token goes on there,
+- where a proxy does not even tell that the client has left, one of those clients that asks again
+  from the same address is taken for the one whose stream is silent.
 """
 
 import collections
@@ -30,6 +32,9 @@ SOON, LATE = 0.4, 0.9
 LOOK, CHECK = 2.0, 15.0
 #: places that are kept at once
 MOST_PLACES = 256
+
+#: why a stream ended whose client goes on with its place
+_LEFT = 'left'
 
 _timers = timers.Timers()
 
@@ -68,16 +73,32 @@ class Place:
 
 
 class Places:
-    """Those of clients that may come back."""
+    """Those of clients that may come back.
+
+    A key is what a client that comes back has in common with the one that left.
+    """
 
     def __init__(self, timers=_timers, most=MOST_PLACES):
         self._timers = timers
         self._most = most
         self._lock = threading.Lock()
         self._kept = collections.OrderedDict()
+        #: key -> streams that are open
+        self._open = {}
+
+    def opened(self, key, stream):
+        with self._lock:
+            self._open.setdefault(key, []).append(stream)
+
+    def closed(self, key, stream):
+        with self._lock:
+            streams = self._open.get(key, [])
+            if stream in streams:
+                streams.remove(stream)
+            if not streams:
+                self._open.pop(key, None)
 
     def keep(self, key, place, seconds):
-        """:param key: what a client that comes back has in common with the one that left."""
         with self._lock:
             dropped = [self._kept.pop(key, None)]
             if len(self._kept) >= self._most:
@@ -87,10 +108,17 @@ class Places:
             one.close()
         self._timers.after(seconds, lambda: self._forget(key, place))
 
-    def take(self, key):
-        """:returns: :class:`Place`, or None: none is kept."""
+    def take(self, key, source=None):
+        """:param source: of a client that asks again in silence, or None: it is none of those.
+
+        :returns: :class:`Place`, or None: none is kept.
+        """
         with self._lock:
-            return self._kept.pop(key, None)
+            kept = self._kept.pop(key, None)
+            silent = [one for one in self._open.get(key, ()) if one.may_be_left(source)]
+        if kept is None and silent:
+            kept = silent[0].leave()
+        return kept
 
     def _forget(self, key, place):
         with self._lock:
@@ -106,23 +134,26 @@ class Following(viewer.Stream):
     :param place: :class:`Place`.
     :param key: by which ``places`` keeps it.
     :param check: raises Unauthorized when the client's token is not good any more.
-    :param patient: the client takes any number of zeros in front of a chunk's size.
+    :param source: str, the address of a client that asks again in silence, or None: it is none of
+        those.  They take any number of zeros in front of a chunk's size.
     """
 
     write_timeout = 60.0
 
-    def __init__(self, place, key, places, check, patient=False, clock=time.monotonic):
+    def __init__(self, place, key, places, check, source=None, clock=time.monotonic):
         super().__init__()
         self._place = place
         self._key = key
         self._places = places
         self._check = check
         self._clock = clock
+        self._source = source
         self._timeout = CONF.actions.stream_timeout
         self._told_at = self._checked_at = clock()
         if self._timeout:
-            zeros = keepalive.MANY if patient else keepalive.DIGITS
+            zeros = keepalive.DIGITS if source is None else keepalive.MANY
             self.keepalive = SOON * self._timeout, zeros
+            places.opened(key, self)
 
     def __next__(self):
         while self.ended is None:
@@ -152,9 +183,27 @@ class Following(viewer.Stream):
             LOG.warning('whether a token is still good is not known: %s', error.reason)
         return True
 
+    def _is_late(self):
+        return self._timeout and self._clock() - self._told_at >= LATE * self._timeout
+
+    def may_be_left(self, source):
+        """:returns: bool, whether its client is the one that asks again from ``source``."""
+        return source is not None and source == self._source and self._is_late()
+
+    def leave(self):
+        """End it for a client that has come back.
+
+        :returns: :class:`Place`, or None: it had ended.
+        """
+        place = self._place
+        self.end(_LEFT)
+        return place if self.ended == _LEFT else None
+
     def _wake(self):
-        silence = self._clock() - self._told_at
-        if self.ended == 'closed' and self._timeout and silence >= LATE * self._timeout:
+        self._places.closed(self._key, self)
+        if self.ended == _LEFT:
+            return
+        if self.ended == 'closed' and self._is_late():
             self._places.keep(self._key, self._place, self._timeout)
         else:
             self._place.close()

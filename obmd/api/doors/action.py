@@ -24,8 +24,8 @@ from obmd.db import runs
 
 LOG = logging.getLogger(__name__)
 
-#: clients that take any number of zeros in front of the size of a chunk: Net::HTTP
-_PATIENT = re.compile('Ruby|Faraday')
+#: clients that ask again in silence: Net::HTTP
+_ASKS_AGAIN = re.compile('Ruby|Faraday')
 _places = following.Places()
 
 
@@ -268,23 +268,25 @@ def stream(request, services):
     job = _ticket(request, identity, _id(request))
     services.slots.take()
     try:
-        key = job.uuid, identity.subject
-        place = _places.take(key)
+        key, source = (job.uuid, identity.subject), _asks_again(request, identity)
+        place = _places.take(key, source)
         if place is None:
             with_names = job.context_type == tickets.GROUPS
             place = following.Place(output.Output(services, job), with_names)
-        made = following.Following(
-            place,
-            key,
-            _places,
-            check=bearer.checker(request, services),
-            patient=_PATIENT.search(request.environ.get('HTTP_USER_AGENT', '')) is not None,
-        )
+        check = bearer.checker(request, services)
+        made = following.Following(place, key, _places, check, source)
     except BaseException:
         services.slots.give()
         raise
     made.on_end(services.slots.give)
     return http.Response(made, content_type='text/plain', headers=[('X-Accel-Buffering', 'no')])
+
+
+def _asks_again(request, identity):
+    """:returns: str, the address of a client that asks again in silence; None: it does not."""
+    if _ASKS_AGAIN.search(request.environ.get('HTTP_USER_AGENT', '')) is None:
+        return None
+    return auth.caller(request, identity.who).address
 
 
 _GET = 'GET'

@@ -71,9 +71,9 @@ def places(clock):
 
 @pytest.fixture
 def follow(clock, places):
-    def follow(output, key='key', check=lambda: None, place=None):
+    def follow(output, key='key', check=lambda: None, place=None, source=None):
         place = place or following.Place(output, with_names=False)
-        return following.Following(place, key, places, check, clock=clock)
+        return following.Following(place, key, places, check, source, clock)
 
     return follow
 
@@ -214,3 +214,44 @@ def test_it_can_be_switched_off(follow, conf, clock, places):
     output.during = leave(clock, stream, 500)
     assert list(stream) == []
     assert stream.keepalive is None and places.take('key') is None
+
+
+def test_a_client_whose_leaving_nobody_told_goes_on_where_it_was(follow, clock, places):
+    output = Silent([out(b'a\n')])
+    stream = follow(output, source='10.0.0.1')
+    assert next(stream) == b'a\n'
+    clock.pass_(60)
+    again = follow(None, place=places.take('key', '10.0.0.1'), source='10.0.0.1')
+    assert list(stream) == []
+    output.events = [[out(b'b\n')]]
+    assert next(again) == b'b\n'
+    assert not output.closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ('key', 'source', 'silence'),
+    [
+        ('other', '10.0.0.1', 60),
+        ('key', '10.0.0.2', 60),
+        ('key', None, 60),
+        ('key', '10.0.0.1', 50),
+    ],
+)
+def test_a_stream_is_not_taken_from_somebody_else(follow, clock, places, key, source, silence):
+    output = Silent()
+    stream = follow(output, source='10.0.0.1')
+    clock.pass_(silence)
+    assert places.take(key, source) is None
+    assert stream.ended is None
+
+
+def test_a_stream_that_ended_is_not_to_be_taken(follow, clock, places):
+    stream = follow(Output([ended()]), source='10.0.0.1')
+    list(stream)
+    clock.pass_(60)
+    assert places.take('key', '10.0.0.1') is None
+    assert places._open == {}
+
+
+def test_clients_that_ask_again_take_any_number_of_zeros(follow):
+    assert follow(Output(), source='10.0.0.1').keepalive == (24.0, keepalive.MANY)
