@@ -28,8 +28,8 @@ LOG = logging.getLogger(__name__)
 #: parts of the time that a client waits: until something is sent, and after which it may have left
 #: because nothing came
 SOON, LATE = 0.4, 0.9
-#: seconds between two looks whether the client is still there, and whether its token is still good
-LOOK, CHECK = 2.0, 15.0
+#: seconds between two looks whether the client is still there
+LOOK = 2.0
 #: places that are kept at once
 MOST_PLACES = 256
 
@@ -170,7 +170,7 @@ class Following(viewer.Stream):
 
     def _is_good(self):
         now = self._clock()
-        if now - self._checked_at < CHECK:
+        if now - self._checked_at < CONF.console.revocation_check_interval:
             return True
         self._checked_at = now
         try:

@@ -3,8 +3,13 @@ streams read with a time limit on each read, asked for once more in silence when
 
 import http.client
 import json
+import subprocess
+import sys
 import urllib.parse
 
+from tests.functional import deployment
+
+MANAGE = 'import sys; from obmd.cmd.manage.app import main; sys.exit(main())'
 MEDIA_TYPE = 'application/vnd.api+json'
 
 
@@ -105,3 +110,16 @@ class _Connection(http.client.HTTPConnection):
 
     def __exit__(self, *unused):
         self.close()
+
+
+def manage(one, *argv):
+    """Run obmd-manage beside an all-in-one.  :returns: str, its output."""
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', MANAGE, '--config-file', one.config, *argv],
+        env=deployment.environment(OBMD_STATE_DIR=one.state),
+        cwd=one.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
