@@ -18,6 +18,7 @@ from obmd.conf import CONF
 from obmd.drivers import base
 from obmd.drivers.base import Power
 from obmd.drivers.cloud import calls
+from obmd.drivers.cloud import gathering
 from obmd.drivers.cloud import keys
 
 #: state of an instance -> ours
@@ -35,6 +36,8 @@ _CONNECTIONS = 64
 #: seconds for a connection, and for an answer to one try
 _CONNECT, _READ = 5, 10
 _TRIES = 4
+#: values of one filter ("Service quotas" of the EC2 API: 200)
+_AT_ONCE = 200
 #: characters of an answer that are passed on
 _LONGEST = 300
 #: nothing was sent
@@ -132,10 +135,9 @@ class AwsDriver(base.Driver, base.Power, base.MachineType):
         return self._instance(deadline)['InstanceType']
 
     def set_machine_type(self, raw, deadline):
-        self._call(
+        self._change(
             'modify_instance_attribute',
             deadline,
-            write=True,
             InstanceId=self._key('ec2_id'),
             InstanceType={'Value': raw},
         )
@@ -148,28 +150,35 @@ class AwsDriver(base.Driver, base.Power, base.MachineType):
             raise keys.missing(name, self.node.name)
         return value
 
+    def _client(self, once=False):
+        """:param once: nothing may be tried again whose outcome is not known."""
+        region = self._key('aws_region', CONF.aws.region)
+        return _client(region, CONF.aws.endpoint_url, CONF.aws.ca_file, once)
+
     def _instance(self, deadline):
-        answer = self._call('describe_instances', deadline, InstanceIds=[self._key('ec2_id')])
-        groups = answer.get('Reservations', ())
-        found = [one for group in groups for one in group.get('Instances', ())]
-        if not found:
-            raise errors.BmcRefused('there is no such instance', self.node.name)
-        return found[0]
+        ec2_id, limit = self._key('ec2_id'), deadline.within(CONF.aws.timeout)
+
+        def call():
+            return _instances(self._client()).get(ec2_id, limit)
+
+        found = self._run(call, limit, write=False)
+        if found is None:
+            raise errors.BmcRefused(f'EC2: there is no instance {ec2_id}', self.node.name)
+        return found
 
     def _write(self, operation, deadline, once=False):
-        ids = [self._key('ec2_id')]
-        return self._call(operation, deadline, write=True, once=once, InstanceIds=ids)
+        return self._change(operation, deadline, once, InstanceIds=[self._key('ec2_id')])
 
-    def _call(self, operation, deadline, write=False, once=False, **arguments):
-        """:param once: it may not be tried again when its outcome is not known."""
-        region = self._key('aws_region', CONF.aws.region)
+    def _change(self, operation, deadline, once=False, **arguments):
         limit = deadline.within(CONF.aws.timeout)
 
         def call():
             _limits.deadline = limit
-            client = _client(region, CONF.aws.endpoint_url, CONF.aws.ca_file, once)
-            return getattr(client, operation)(**arguments)
+            return getattr(self._client(once), operation)(**arguments)
 
+        return self._run(call, limit, write=True)
+
+    def _run(self, call, limit, write):
         try:
             return self._calls.run(call, limit)
         except calls.Late:
@@ -245,6 +254,21 @@ def _made(session, region, endpoint_url, ca_file, once):
     )
     client.meta.events.register('before-send.ec2', _in_time)
     return client
+
+
+@functools.cache
+def _instances(client):
+    def ask(ids, deadline):
+        _limits.deadline = deadline
+        # a filter passes over an id that there is not; a list of ids would fail as a whole
+        answer = client.describe_instances(Filters=[{'Name': 'instance-id', 'Values': ids}])
+        return {
+            one['InstanceId']: one
+            for group in answer.get('Reservations', ())
+            for one in group.get('Instances', ())
+        }
+
+    return gathering.Gathering(ask, _AT_ONCE)
 
 
 def _in_time(**_request):

@@ -57,6 +57,17 @@ def ec2_id(cloud):
     return made['Instances'][0]['InstanceId']
 
 
+@pytest.fixture
+def server_log(monkeypatch):
+    """A list that a call of EC2 puts something into."""
+    made = []
+    original = aws._in_time
+    monkeypatch.setattr(aws, '_in_time', lambda **more: (made.append(1), original(**more))[1])
+    aws._made.cache_clear()
+    aws._instances.cache_clear()
+    return made
+
+
 def make(**info):
     return aws.AwsDriver(NodeRef('n1', 'uuid-1'), info)
 
@@ -80,6 +91,28 @@ def test_an_instance_is_stopped_started_and_rebooted(driver, cloud, ec2_id):
     assert driver.power_status(Deadline(30)) == 'off'
     driver.set_power('on', Deadline(30))
     assert driver.power_status(Deadline(30)) == 'on'
+
+
+def test_many_who_ask_at_once_share_a_call(cloud, ec2_id, server_log):
+    drivers = [make(ec2_id=ec2_id, aws_region=REGION) for _ in range(50)]
+    drivers += [make(ec2_id='i-1234567890', aws_region=REGION)]
+    drivers[0].power_status(Deadline(30))  # makes the client
+    server_log.clear()
+    states = []
+
+    def ask(driver):
+        try:
+            states.append(driver.power_status(Deadline(30)))
+        except errors.BmcRefused:
+            states.append('refused')
+
+    threads = [threading.Thread(target=ask, args=(one,)) for one in drivers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (states.count('on'), states.count('refused')) == (50, 1)
+    assert len(server_log) < 25
 
 
 def test_the_machine_type_is_read_and_changed(driver, cloud, ec2_id):
@@ -106,7 +139,7 @@ def test_a_key_that_is_missing_is_named(info, key):
 
 
 def test_an_instance_that_there_is_not_is_refused():
-    with pytest.raises(errors.BmcRefused, match="EC2: The instance ID 'i-1234567890'"):
+    with pytest.raises(errors.BmcRefused, match='EC2: there is no instance i-1234567890'):
         make(ec2_id='i-1234567890', aws_region=REGION).power_status(Deadline(30))
 
 
