@@ -75,9 +75,11 @@ class Supervisor:
         self._told_at = 0.0
         self._lease_until = clock()
         self._clears = False
+        self._watches_sending = False
         self._gone = False
         self._poll = select.epoll()
-        self._poll.register(conductor.fileno(), select.EPOLLIN)
+        self._conductor_at = conductor.fileno()
+        self._poll.register(self._conductor_at, select.EPOLLIN)
         self._poll.register(wake, select.EPOLLIN)
         self._do = {
             'job': self._open_job,
@@ -123,7 +125,7 @@ class Supervisor:
             self._grown.update(self._files.written())
             self._closed += self._files.closed()
             self._go_on_reading()
-        elif not self._gone:
+        elif descriptor == self._conductor_at and not self._gone:
             self._listen()
 
     def _listen(self):
@@ -180,13 +182,15 @@ class Supervisor:
         return any(job is None or not job.waiting for job in jobs)
 
     def _watch_sending(self):
-        wanted = select.EPOLLIN | (select.EPOLLOUT if self._conductor.blocked else 0)
-        self._poll.modify(self._conductor.fileno(), wanted)
+        if self._conductor.blocked != self._watches_sending:
+            self._watches_sending = self._conductor.blocked
+            wanted = select.EPOLLIN | (select.EPOLLOUT if self._watches_sending else 0)
+            self._poll.modify(self._conductor_at, wanted)
 
     def _conductor_gone(self):
         if not self._gone:
             self._gone = True
-            self._poll.unregister(self._conductor.fileno())
+            self._poll.unregister(self._conductor_at)
             self._kill_all('its conductor has gone', SHORT_GRACE)
             # those that were being killed had longer
             self._after(SHORT_GRACE, self._end_all)
@@ -299,7 +303,11 @@ class Supervisor:
 
     def _close_pipe(self, run, descriptor):
         del run.pipes[descriptor], self._watched[descriptor]
-        self._waiting.discard(descriptor)
+        if descriptor in self._waiting:
+            self._waiting.remove(descriptor)
+        else:
+            # closing is not enough: a child that has not come to its exec has it open too
+            self._poll.unregister(descriptor)
         os.close(descriptor)
 
     def _close_pipes(self, run):
