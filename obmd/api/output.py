@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 ROOM = 1024 * 1024
 #: seconds between two tries at the owner of the job: first and longest
 PAUSE, PAUSE_MAX = 0.2, 2.0
-#: seconds that the end of a run waits for the end of its output
+#: seconds without any output that the end of a run waits for the end of its own
 PATIENCE = 5.0
 _STATES = (None, runs.QUEUED, runs.RUNNING, runs.ENDED)
 
@@ -76,6 +76,8 @@ class Output:
         #: position -> (row as told, when): ended, and its output is not whole yet
         self._pending = {}
         self._received = {}
+        #: when output came, or room was made for more, at last
+        self._moved_at = clock()
         self._whole = set()
         #: incarnation of a living conductor -> what reads there
         self._sources = {}
@@ -111,6 +113,7 @@ class Output:
                     return []
                 self._bell.wait(min(left, PATIENCE / 2) if self._pending else left)
             queue, self._queue, self._size = self._queue, [], 0
+            self._moved_at = self._clock()
             self._bell.notify_all()
         events = []
         for event, spool, offset in queue:
@@ -269,6 +272,7 @@ class Output:
         with self._bell:
             while self._size > ROOM and not self._closed:
                 self._bell.wait()
+            self._moved_at = self._clock()
             skip, reached = self._skip.get(spool, 0), self._reached.get(spool, 0)
             for kind, position, data, behind in found:
                 if behind > reached:
@@ -291,6 +295,8 @@ class Output:
 
     def _give_up_waiting(self):
         late = self._clock() - PATIENCE
+        if self._moved_at >= late:
+            return
         for position in [p for p, one in self._pending.items() if one[2] < late]:
             self._settle(position)
 

@@ -77,14 +77,14 @@ class Flight:
 
     def print(self, ticket, chunk=65536):
         """What a user sees of a ticket's stream.  :returns: bytes."""
-        shown = b''
+        shown = bytearray()
         try:
-            shown = self._read(ticket, shown, chunk)
-        except TimeoutError as cut:
+            self._read(ticket, shown, chunk)
+        except TimeoutError:
             # Net::HTTP's one more try, of which the user knows nothing
             self.again += 1
-            shown = self._read(ticket, cut.shown, chunk)
-        return shown
+            self._read(ticket, shown, chunk)
+        return bytes(shown)
 
     def _read(self, ticket, shown, chunk):
         connection, answer = self._request(
@@ -92,13 +92,8 @@ class Flight:
         )
         assert answer.status == 200, answer.read()
         with connection:
-            try:
-                while data := answer.read1(chunk):
-                    shown += data
-            except TimeoutError as error:
-                error.shown = shown
-                raise
-        return shown
+            while data := answer.read1(chunk):
+                shown += data
 
     def run_and_print(self, *args, **kwargs):
         return self.print(self.run(*args, **kwargs))

@@ -1,0 +1,65 @@
+"""What an Output gives while the output of its runs is on its way."""
+
+import pytest
+
+from obmd.api import output
+from obmd.db import jobs
+from obmd.db import runs
+
+SPOOL = 'spool'
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def reader(clock, monkeypatch):
+    """An Output of one run, which has written 100 bytes and ended; nobody follows the job."""
+    monkeypatch.setattr(output.threads, 'spawn', lambda *args: None)
+    monkeypatch.setattr(output.Output, '_source', lambda *args: None)
+    reader = output.Output(None, jobs.Job('uuid', 'x', 1.0, 1), clock=clock)
+    reader._take([[0, runs.ENDED, runs.EXITED, 0, None, 'runner', 100]])
+    reader._end({'state': 'ended', 'status': 0})
+    return reader
+
+
+def kinds(events):
+    return [event.kind for event in events]
+
+
+def test_the_end_of_a_run_waits_for_its_output_as_long_as_that_comes(reader, clock):
+    for part in range(10):
+        clock.now += output.PATIENCE - 1
+        reader.wrote(SPOOL, [('stdout', 0, b'x' * 10, 10 * part + 10)])
+        assert kinds(reader.read(0)) == ['stdout']
+        assert reader.read(0) == []
+    reader.wrote(SPOOL, [(None, 0, None, 101)])
+    assert kinds(reader.read(0)) == ['run', 'job']
+
+
+def test_a_slow_reader_loses_nothing(reader, clock):
+    reader.wrote(SPOOL, [('stdout', 0, b'x' * 50, 50)])
+    clock.now += 10 * output.PATIENCE
+    assert kinds(reader.read(0)) == ['stdout']
+    assert reader.read(0) == []
+    reader.wrote(SPOOL, [('stdout', 0, b'x' * 50, 100), (None, 0, None, 101)])
+    assert kinds(reader.read(0)) == ['stdout', 'run', 'job']
+
+
+def test_output_that_does_not_come_is_counted_as_missing(reader, clock):
+    reader.wrote(SPOOL, [('stdout', 0, b'x' * 30, 30)])
+    reader.read(0)
+    clock.now += output.PATIENCE + 0.1
+    gap, run, job = reader.read(0)
+    assert (gap.kind, gap.data) == ('gap', 70)
+    assert (run.kind, job.kind) == ('run', 'job')
