@@ -11,7 +11,6 @@ from oslo_middleware import request_id
 from pecan import core
 from pecan import hooks
 
-from obmd.api import auth
 from obmd.api import errors as api_errors
 from obmd.api import http
 from obmd.api import routes
@@ -39,8 +38,6 @@ class _Root:
 
     @pecan.expose()
     def answer(self, request, response):
-        if request.method in auth.WRITES and request.path_info.startswith('/api/'):
-            auth.require_json(request)
         return request.environ['obmd.function'](request, self._services)
 
 

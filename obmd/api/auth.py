@@ -100,7 +100,7 @@ def caller(request, who):
 
 
 def require_json(request):
-    """A write through ``/api/v1`` says that it is JSON: no form of another page can.
+    """A body that comes through ``/api/v1`` says that it is JSON: no form of another page can.
 
     :raises UnsupportedMediaType:
     """

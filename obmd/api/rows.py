@@ -9,6 +9,7 @@ import dataclasses
 import re
 import typing
 
+from obmd.api import auth
 from obmd.api import bearer
 from obmd.api import http
 from obmd.api import validation
@@ -60,12 +61,14 @@ class Row:
 
         :raises Unauthorized: :raises Forbidden: who asks may not.
         :raises InvalidInput: naming the parameter or the field.
+        :raises UnsupportedMediaType: the body does not say that it is JSON.
         """
         if self.operations is not OPEN:
             request.identity = bearer.identify(request, services)
             self._require(request.identity)
         request.parameters = self._parameters(request.query_pairs())
         if self.body is not None:
+            auth.require_json(request)
             request.fields = request.read_json(empty=False)
             validation.check(request.fields, self.body)
         return self.function(request, services)

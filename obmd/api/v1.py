@@ -28,6 +28,7 @@ from obmd.api.schemas import nodes as node_schemas
 _READS = ('unsupported', 'bmc_refused', 'credentials_refused', 'bmc_silent')
 _WRITES = (*_READS, 'node_busy', 'outcome_unknown', 'state_not_reached')
 _JOBS = ('jobs',)
+_MOMENT = {'type': 'string', 'format': 'date-time'}
 _LIMIT = {'type': 'integer', 'minimum': 1, 'maximum': 10000, 'default': 100}
 
 
@@ -59,6 +60,7 @@ ROUTES = {
             query={
                 'nodes': {
                     'type': 'string',
+                    'minLength': 1,
                     'required': True,
                     'description': 'A range, such as rack1n[01-40].',
                 },
@@ -242,7 +244,7 @@ ROUTES = {
                     'description': 'As Last-Event-ID: the id of the last event that is known.',
                 },
             },
-            answer={'type': 'string'},
+            answer=schemas.JOB_EVENT,
             media=job_events.MEDIA,
         ),
     },
@@ -269,8 +271,8 @@ ROUTES = {
             audit.index,
             'Who did what, the newest first',
             query={
-                'since': {'type': 'string', 'description': 'From then on, a date or date-time.'},
-                'until': {'type': 'string', 'description': 'Before then.'},
+                'since': {**_MOMENT, 'description': 'From then on; a date will do.'},
+                'until': {**_MOMENT, 'description': 'Before then.'},
                 'subject': {'type': 'string', 'description': 'admin, or a token by id or label.'},
                 'action': {'type': 'string', 'description': 'Such as "token revoke".'},
                 'command': {'type': 'string', 'description': 'Jobs of this command.'},

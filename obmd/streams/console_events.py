@@ -12,6 +12,7 @@ An empty line now and then keeps a silent connection.
 
 import base64
 import json
+import time
 
 from obmd.streams import viewer
 
@@ -44,11 +45,13 @@ class ConsoleEvents(viewer.ConsoleStream):
         data = self._reader.read(0)
         if not data and not up and self._told:
             return self._state(up)
+        began = time.monotonic()
         if not data:
             data = self._reader.read(viewer.IDLE)
         if data:
             return self._framed(data)
-        return b'\n' if self._is_up() == self._told else b''
+        # else it was woken: by bytes that are taken already, or for a change
+        return b'\n' if time.monotonic() - began >= viewer.IDLE else b''
 
     def _state(self, up):
         lines = _line('state', state='up' if up else 'down')

@@ -156,7 +156,11 @@ NEW_TOKEN = {
             'maxItems': bearer.MOST_COMMANDS,
             'description': 'What it may run; null: all.',
         },
-        'nodes': {'type': ['string', 'null'], 'description': 'A range; null: all.'},
+        'nodes': {
+            'type': ['string', 'null'],
+            'minLength': 1,
+            'description': 'A range; null: all.',
+        },
         'operations': {
             'type': ['array', 'null'],
             'items': {'enum': list(bearer.OPERATIONS)},
@@ -256,6 +260,7 @@ NEW_JOB = {
         'arguments': {'type': ['array', 'null'], 'items': {'type': 'string'}, 'maxItems': 1000},
         'nodes': {
             'type': ['string', 'null'],
+            'minLength': 1,
             'description': 'A range; null for a command that runs on no nodes.',
         },
         'limit': {
@@ -348,6 +353,14 @@ PLAN = _object(
             ),
         },
     },
+)
+JOB_EVENT = _object(
+    'JobEvent',
+    {
+        'event': {'enum': ['run', 'output', 'gap', 'job']},
+        'data': {'type': 'string', 'contentMediaType': 'application/json'},
+    },
+    id={'type': 'string', 'description': 'As Last-Event-ID: resumes behind it.'},
 )
 RUNS = _object(
     'Runs',
