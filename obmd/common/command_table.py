@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds after which the folders are looked at again, if somebody asks
 AGAIN = 2.0
+#: the same for who asks for a command that was not seen
+MISSED = 0.1
 #: seconds that who asks waits for a look, and between two glances whether it is over
 PATIENCE, GLANCE = 0.5, 0.005
 #: the reasons of faults that may be on purpose
@@ -89,12 +91,17 @@ class Table:
         """:returns: Command.  :raises NotFound: there is none, or it is not whole."""
         found = self.snapshot().commands.get(name)
         if found is None:
+            found = self.snapshot(MISSED).commands.get(name)  # it may have been made just now
+        if found is None:
             raise errors.NotFound('there is no such command')
         return found
 
-    def snapshot(self):
-        """:returns: :class:`Snapshot`, not older than some seconds unless a disk is slow."""
-        look = self._begin()
+    def snapshot(self, again=AGAIN):
+        """:param again: seconds after which the folders are looked at again.
+
+        :returns: :class:`Snapshot`, not older than that unless a disk is slow.
+        """
+        look = self._begin(again)
         while not look.over and self._clock() - look.begun_at < PATIENCE:
             self._sleep(GLANCE)
         with self._lock:
@@ -111,11 +118,11 @@ class Table:
             self._keep(look)
             return self._snapshot
 
-    def _begin(self):
+    def _begin(self, again):
         with self._lock:
             now = self._clock()
             look = self._look
-            if look is not None and (not look.over or now - look.begun_at < AGAIN):
+            if look is not None and (not look.over or now - look.begun_at < again):
                 return look
             if look is not None:
                 self._keep(look)
