@@ -127,13 +127,13 @@ class Jobs:
         spec = self._spec(owned.row)
         compared = float('-inf')
         self._giving.adopt(spec, owned)
-        cancel_done = False
+        cancel_told = False
         while not owned.over:
             owned.bell.clear()
             try:
-                if owned.cancelled and not cancel_done:
+                if owned.cancelled and (owned.queued() or not cancel_told):
                     self._cancel(spec, owned)
-                    cancel_done, compared = True, float('-inf')
+                    cancel_told, compared = True, float('-inf')
                 now = time.monotonic()
                 if now - compared > COMPARE or self._giving.orphans(owned):
                     compared = now

@@ -1,9 +1,10 @@
 """What this conductor runs for jobs, its own and others'.
 
-The owner of a job (``obmd.conductor.jobs``) says which runs are due.  First
-``queued -> running`` is committed under this conductor's incarnation, many in one transaction; what
-was committed begins once there is room among the job's own and in ``[actions] max_jobs``, jobs
-taking turns.  So a run that is asked for twice, here or elsewhere, is run once.
+The owner of a job (``obmd.conductor.jobs``) says which runs are due.  They wait here for
+a place among those of their job and of ``[actions] max_jobs``, jobs taking turns; then
+``queued -> running`` is committed under this conductor's incarnation, many in one transaction, and
+only what was committed is started.  So a run that is asked for twice, here or elsewhere, is run
+once.
 """
 
 import collections
@@ -22,8 +23,9 @@ from obmd.db import runs
 
 LOG = logging.getLogger(__name__)
 
-#: runs of a job that are started beyond its width, at least
-AHEAD = 16
+#: runs of a job that are started beyond its width, at most or as many as that is; and seconds: as
+#: many as have ended within them
+AHEAD, RECENT = 40, 0.15
 #: seconds until runs that could not be begun are tried again: no database, no fresh lease
 PAUSE = 0.5
 #: seconds between two looks for rows that a lost answer left with us
@@ -54,6 +56,32 @@ class Work:
         return self.spec.job, self.position
 
 
+class _Share:
+    """A job's part in this conductor.
+
+    :ivar width: int, how many of its runs may run at once.
+    :ivar begun: int, how many were started and have not ended; the executor keeps to ``width``.
+    """
+
+    def __init__(self, width):
+        self.width = width
+        self.begun = 0
+        self._ends = collections.deque(maxlen=max(width, AHEAD))
+
+    def ended(self, now):
+        self.begun -= 1
+        self._ends.append(now)
+
+    def room(self, now):
+        """:returns: int, how many more may be started: what is missing to the width, and as many
+        again as have ended just now, so that short scripts need not wait for us.  What is
+        started is lost with us, so for long ones it is no more than what runs.
+        """
+        ahead = sum(now - at < RECENT for at in self._ends)
+        missing = self.width + ahead - self.begun
+        return missing if missing > ahead // 2 else 0
+
+
 class Runs:
     """:param incarnation: str, of this conductor's start.
     :param holdings: :class:`obmd.conductor.holdings.Holdings`.
@@ -62,22 +90,28 @@ class Runs:
     :param reports: :class:`obmd.conductor.reports.Reports`.
     """
 
-    def __init__(self, incarnation, holdings, lease, executor, reports, clock=time.time):
+    def __init__(
+        self,
+        incarnation,
+        holdings,
+        lease,
+        executor,
+        reports,
+        clock=time.time,
+        monotonic=time.monotonic,
+    ):
         self._incarnation = incarnation
         self._holdings = holdings
         self._lease = lease
         self._executor = executor
         self._reports = reports
         self._clock = clock
-        #: what waits, and what is ours in its row and may begin
+        self._monotonic = monotonic
         self._turns = turns.Turns()
-        self._ready = turns.Turns()
         #: (job, position) -> Work: all of them, and those that have begun
         self._known = {}
         self._running = {}
-        #: job -> how many have begun, and how many may at once
-        self._begun = collections.Counter()
-        self._width = {}
+        self._shares = {}
         self._doubtful = set()
         self._lock = threading.Lock()
         self._bell = threading.Event()
@@ -111,8 +145,8 @@ class Runs:
                 continue
             fresh.append(Work(spec, position, live))
         self._executor.expect(spec, ahead)
-        self._width[spec.job] = spec.width
         with self._lock:
+            self._shares.setdefault(spec.job, _Share(spec.width))
             fresh = [one for one in fresh if self._known.setdefault(one.key, one) is one]
         self._turns.add(spec.job, fresh)
         self._ring()
@@ -128,10 +162,8 @@ class Runs:
     def cancel(self, job):
         """End what runs of the job, forget what waits."""
         self._forget(self._turns.drop(job))
-        for one in self._ready.drop(job):
-            self._reports.ended(one.spec, work.ending(*one.key, runs.CANCELLED))
-            self._forget([one])
-        for one in list(self._running.values()):
+        # Those that were begun last first: what waits for others must not begin when they end.
+        for one in reversed(list(self._running.values())):
             if one.spec.job == job:
                 self._end(one, runs.CANCELLED)
 
@@ -144,22 +176,12 @@ class Runs:
         and what does not end when it is killed then has ended as lost."""
         self._stopping = True
         self._forget(self._turns.drop_all())
-        self._give_up(self._ready.drop_all())
         self._await(deadline.within(deadline.remaining / 2))
-        for one in list(self._running.values()):
+        for one in reversed(list(self._running.values())):
             self._end(one, runs.LOST, STOPPED)
         self._await(deadline.within(deadline.remaining / 2))
         for one in list(self._running.values()):
             self._ended(one, runs.LOST, work.STATUS[runs.LOST], STOPPED, 0)
-
-    def _give_up(self, those):
-        """Nobody has begun these: others may."""
-        try:
-            for one in those:
-                runs.put_back(one.spec.job, [one.position], self._incarnation)
-        except errors.Unavailable as error:
-            LOG.warning('runs that have not begun are not given back: %s', error.reason)
-        self._forget(those)
 
     def _await(self, deadline):
         while self._running and not deadline.expired:
@@ -203,23 +225,28 @@ class Runs:
         if self._stopping:
             return False
         if self._lease.state != leases.FRESH:
-            if len(self._turns) or len(self._ready):
+            if len(self._turns):
                 threads.spawn(self._later)
             return False
-        waiting = self._turns.keys()
-        room = 2 * CONF.actions.max_jobs - len(self._running) - len(self._ready)
-        taken = False
-        for job in waiting:
-            if room > 0 and self._ready.count(job) <= self._width[job] // 2:
-                taken = self._take_ours(job, max(1, room // len(waiting))) or taken
-        return self._begin_some() or taken
+        free = CONF.actions.max_jobs - len(self._running)
+        by_job = {}
+        for job, one in self._turns.take(free, self._room):
+            by_job.setdefault(job, []).append(one)
+        begun = [self._begin(job, these) for job, these in by_job.items()]
+        return any(begun)
 
-    def _take_ours(self, job, count):
-        """Commit that runs of a job that wait are ours, some in one transaction.
+    def _room(self, job):
+        # many jobs share the places: none takes them to be ready for what comes
+        share = self._shares[job]
+        if len(self._running) > CONF.actions.max_jobs // 2:
+            return share.width - share.begun
+        return share.room(self._monotonic())
 
-        :returns: bool, whether some are.
+    def _begin(self, job, these):
+        """Commit that runs of a job are ours, and start those that are.
+
+        :returns: bool, whether the database has answered.
         """
-        these = self._turns.take_of(job, count)
         by_position = {one.position: one for one in these}
         try:
             # what was doubtful may be ours since a try whose answer was lost
@@ -228,6 +255,9 @@ class Runs:
                 runs.put_back(job, unclear, self._incarnation)
             won = runs.start(job, list(by_position), self._incarnation, self._clock())
         except errors.Unavailable:
+            won = None
+        # Others may have declared us dead before the commit: what has not begun then must not.
+        if won is None or self._lease.state != leases.FRESH:
             self._doubtful.update(one.key for one in these)
             self._turns.put_back(job, these)
             threads.spawn(self._later)
@@ -235,30 +265,11 @@ class Runs:
         self._doubtful.difference_update(one.key for one in these)
         mine = [by_position.pop(position) for position in won]
         self._forget(by_position.values())  # cancelled meanwhile, or another conductor's
-        self._ready.add(job, mine)
-        return bool(mine)
-
-    def _begin_some(self):
-        """:returns: bool, whether some have begun."""
-        free = CONF.actions.max_jobs - len(self._running)
-        # Others may have declared us dead before the commit: what has not begun then must not.
-        if free <= 0 or self._lease.state != leases.FRESH:
-            return False
-        by_job = {}
-        for job, one in self._ready.take(free, self._room):
-            by_job.setdefault(job, []).append(one)
-        for job, these in by_job.items():
-            self._begun[job] += len(these)
-            self._running.update((one.key, one) for one in these)
-            self._executor.start(these, functools.partial(self._have_begun, these), self._ended)
-        return bool(by_job)
-
-    def _room(self, job):
-        """How many more of a job may be started.  The executor keeps to the job's width; it is
-        given more, to go on with, unless others need the places."""
-        many = len(self._running) > CONF.actions.max_jobs // 2
-        more = 0 if many else max(self._width[job], AHEAD)
-        return self._width[job] + more - self._begun[job]
+        if mine:
+            self._shares[job].begun += len(mine)
+            self._running.update((one.key, one) for one in mine)
+            self._executor.start(mine, functools.partial(self._have_begun, mine), self._ended)
+        return True
 
     def _have_begun(self, those):
         self._reports.started(those[0].spec, [one.position for one in those])
@@ -267,7 +278,7 @@ class Runs:
         """The executor's word on the end of ``one``; the first one counts."""
         if self._running.pop(one.key, None) is not one:
             return
-        self._begun[one.spec.job] -= 1
+        self._shares[one.spec.job].ended(self._monotonic())
         if one.stopped is not None and outcome in (runs.SIGNALLED, runs.CANCELLED, runs.LOST):
             outcome, status = one.stopped, work.STATUS[one.stopped]
         end = runs.End(
@@ -281,12 +292,19 @@ class Runs:
         for one in those:
             self._known.pop(one.key, None)
 
+    def _forget_shares(self):
+        with self._lock:
+            jobs = {job for job, _position in self._known}
+            for gone in self._shares.keys() - jobs:
+                del self._shares[gone]
+
     # -- rows that a lost answer left with us --------------------------------------------------
 
     def _audit(self):
         suspects = set()
         while not self._stopping:
             time.sleep(AUDIT)
+            self._forget_shares()
             try:
                 suspects = self._look_for_strays(suspects)
             except errors.Unavailable:
