@@ -143,7 +143,7 @@ class OwnedJob:
         """How many runs may be given out.  Where one conductor has all, it keeps the limit itself
         and has the next ones ready; several are given no more than may run at once."""
         limit = self.row.run_limit
-        if self.row.stagger or len(self._runners) > 1:
+        if self.row.stagger or len(self._runners) != 1:
             return limit
         most = limit + max(limit, AHEAD)
         # a few at a time: each message costs as much as ten runs

@@ -1,5 +1,6 @@
 """Jobs in the hands of a test: made, read and watched through ``/api/v1``."""
 
+import collections
 import contextlib
 import json
 import os
@@ -157,3 +158,48 @@ def run(door, command, nodes=None, arguments=(), **options):
     answer = door.as_admin('POST', '/api/v1/jobs', json=body)
     assert answer.status_code == 201, answer.text
     return Job(door, answer.json())
+
+
+# -- over several conductors --------------------------------------------------------------------
+
+
+def hosts(split):
+    """:returns: dict of node to the name of its owner."""
+    rows = split.query(
+        'SELECT n.name, c.host FROM nodes n JOIN conductors c ON c.incarnation = n.owner'
+    )
+    return dict(line.replace(' ', '').split('|') for line in rows.splitlines())
+
+
+def owner_of(split, job):
+    """:returns: Process of the conductor that owns a job."""
+    host = split.query(
+        'SELECT c.host FROM jobs j JOIN conductors c ON c.incarnation = j.owner '
+        f"WHERE j.uuid = '{job.id}'"
+    )
+    return split.conductors[int(host.removeprefix('c')) - 1] if host else None
+
+
+def a_runner(split, job):
+    """:returns: Process of a conductor that runs a part of a job and does not own it."""
+    owner = owner_of(split, job)
+    running = {run['conductor'] for run in job.runs() if run['state'] == 'running'}
+    found = [split.conductors[int(host.removeprefix('c')) - 1] for host in running]
+    return next(one for one in found if one is not owner)
+
+
+def ran(trace):
+    """:returns: dict of node to the number of its starts."""
+    return collections.Counter(lines_of(trace))
+
+
+def assert_judged(job, trace):
+    """Nothing ran twice; what ended well ran; everything has an end."""
+    starts = ran(trace)
+    assert max(starts.values(), default=0) <= 1, starts
+    for run in job.runs():
+        assert run['state'] == 'ended', run
+        if run['outcome'] == 'exited':
+            assert starts[run['node']] == 1, run
+        else:
+            assert run['status'] != 0, run
