@@ -1,34 +1,49 @@
-"""Registering a node: what a door, the demo and an import from OBMd share."""
+"""Registering and changing a node: what the doors, the demo and the imports share."""
 
+import time
 from uuid import uuid4
 
+from obmd.api import descriptions
 from obmd.api import groups
 from obmd.api import validation
 from obmd.common import errors
+from obmd.common import parameters
+from obmd.common import ranks
 from obmd.common import secrets
-from obmd.db import nodes
+from obmd.db import registrations
 from obmd.drivers import registry
 
 #: characters of a BMC's address that the database keeps
 LONGEST_ADDRESS = 255
+#: type of a node without a BMC
+NONE = 'none'
 
 
-def register(public_key, label, type_, info, group=None):
+def register(public_key, label, type_, info, group=None, beside=registrations.NOTHING, uuid=None):
     """Check ``info`` against the driver's schema, seal it, add the node.
 
     :param public_key: :class:`obmd.common.secrets.PublicKey`.
     :param label: str, the node's name.  :param type_: str, a driver's name or alias.
     :param info: what the driver needs; any JSON value, it is judged here.
     :param group: str, its conductor group, or None: by its BMC's address.
+    :param beside: :class:`obmd.db.registrations.Beside`.
     :returns: :class:`obmd.db.nodes.Node`.
-    :raises InvalidInput: naming the field.  :raises NodeExists:
+    :raises InvalidInput: naming the field.  :raises NodeExists: :raises MacTaken:
     """
-    driver_name, info, address = check(type_, info)
+    uuid = uuid or str(uuid4())
+    obm = seal(public_key, uuid, *check(type_, info))
     if group is None:
-        group = groups.group_of(address)
-    uuid = str(uuid4())
+        group = groups.group_of(obm.address)
+    return registrations.create(label, obm, group, uuid, beside)
+
+
+def seal(public_key, uuid, driver_name, info, address):
+    """:param driver_name, info, address: of :func:`check`.
+
+    :returns: :class:`obmd.db.registrations.Obm`.
+    """
     sealed, key_id = secrets.seal_info(public_key, uuid, driver_name, address, info)
-    return nodes.create(label, driver_name, address, sealed, key_id, group, uuid)
+    return registrations.Obm(driver_name, address, sealed, key_id)
 
 
 def check(type_, info):
@@ -43,3 +58,101 @@ def check(type_, info):
     if len(address) > LONGEST_ADDRESS or not address.isprintable():
         raise errors.InvalidInput('the address in info is not one')
     return driver_name, info, address
+
+
+def account(name, given):
+    """Find out of a node's free parameters how its BMC is reached.
+
+    :param given: dict, the parameters as they were given.
+    :returns: ((type, info) or None, dict of the parameters that are left).
+    :raises InvalidInput: naming the parameter.
+    """
+    found = {}
+    for driver_name, driver in registry.enabled().items():
+        one = driver.from_parameters(name, given)
+        if one is not None:
+            found[driver_name] = one
+    if len(found) > 1:
+        raise errors.InvalidInput(f'parameters are credentials of {" and of ".join(found)}')
+    for driver_name, (info, left) in found.items():
+        return (driver_name, info), left
+    return None, given
+
+
+def create(public_key, body):
+    """Register a node as ``POST /api/v1/nodes`` says it.
+
+    :param body: dict that fits ``schemas.nodes.CREATE``.
+    :returns: :class:`obmd.db.nodes.Node`.
+    :raises: as :func:`register`.
+    """
+    said = dict(body)
+    name, uuid = said.pop('name'), str(uuid4())
+    obm, group, beside = _read(public_key, name, uuid, said)
+    type_, info = obm or (NONE, {})
+    return register(public_key, name, type_, info, group, beside, uuid)
+
+
+def change(public_key, node, body):
+    """Change a node in place as ``PATCH /api/v1/nodes/{id}`` says it.
+
+    :param body: dict that fits ``schemas.nodes.CHANGE``.
+    :returns: :class:`obmd.db.nodes.Node` as it is then.
+    :raises InvalidInput: naming the field.  :raises NotFound: :raises MacTaken:
+    :raises NodeBusy: something runs on the node that must end before its BMC is another.
+    """
+    if not body:
+        return node
+    try:
+        obm, group, beside = _read(public_key, node.name, node.uuid, body)
+        if obm is not None:
+            obm = seal(public_key, node.uuid, *check(*obm))
+        if node.lock_purpose is not None and (obm or group not in (None, node.conductor_group)):
+            raise errors.NodeBusy(f'{node.lock_purpose} runs: try again when it has ended')
+        return registrations.change(node.uuid, obm, group, beside)
+    except errors.ObmdError as error:
+        error.node = error.node or node.name
+        raise
+
+
+def _read(public_key, name, uuid, body):
+    """:returns: ((type, info) or None, conductor group or None, Beside)."""
+    objects, ports, seconds = descriptions.parse(body)
+    columns = descriptions.columns(public_key, uuid, objects)
+    obm = _obm(body)
+    if 'parameters' in body:
+        given = body['parameters'] or {}
+        found, left = account(name, given) if obm is None else (None, given)
+        parameters.check(left)
+        columns['parameters'], obm = left, obm or found
+    until = seconds and time.time() + seconds
+    words = ranks.check(body['ranks'] or []) if 'ranks' in body else None
+    return obm, body.get('conductor_group'), registrations.Beside(columns, ports, words, until)
+
+
+def _obm(body):
+    if 'obm' not in body:
+        return None
+    if body['obm'] is None:
+        return NONE, {}
+    return body['obm']['type'], body['obm'].get('info', {})
+
+
+def compare(keyring, node, type_, info):
+    """Whether a node's BMC is reached as ``type_`` and ``info`` say.
+
+    :param keyring: :class:`obmd.common.secrets.Keyring`, or None: there is none here.
+    :returns: bool, or None: only the keys could tell.
+    :raises InvalidInput: naming the field of ``info``.
+    """
+    driver_name, info, address = check(type_, info)
+    if (driver_name, address) != (node.driver, node.address):
+        return False
+    if not registry.get(driver_name).schema.get('properties'):
+        return True
+    if keyring is None:
+        return None
+    try:
+        return secrets.open_info(keyring, node) == info
+    except (errors.SealMismatch, errors.KeyMissing):
+        return None

@@ -1,4 +1,4 @@
-"""Which nodes a caller means: a range, with groups, becomes rows.
+"""Which nodes a caller means: a range, with groups, becomes nodes.
 
 ``@name`` is a group that an operator made (``obmd.db.node_groups``), else the nodes with that rank.
 """
@@ -7,7 +7,7 @@ from obmd.common import errors
 from obmd.common import ranges
 from obmd.conf import CONF
 from obmd.db import node_groups
-from obmd.db import nodes
+from obmd.db import node_lists
 from obmd.db import ranks
 
 #: bytes of a group's nodes as they are kept
@@ -48,7 +48,9 @@ def members(group, most):
 
 
 def select(text):
-    """:param text: str, a range.  :returns: list of Node, in the order of ``text``, each once.
+    """:param text: str, a range.
+
+    :returns: list of :class:`obmd.db.node_lists.Place`, in the order of ``text``, each once.
 
     :raises InvalidInput: see :func:`expand`, or it names no node at all.
     :raises Unknown: naming all those that do not exist.
@@ -60,11 +62,12 @@ def select(text):
 
 
 def rows(names):
-    """:param names: list of str, each once.  :returns: list of Node, in that order.
+    """:param names: list of str, each once.
 
+    :returns: list of :class:`obmd.db.node_lists.Place`, in that order.
     :raises Unknown: naming all those that do not exist.
     """
-    found = {node.name: node for node in nodes.by_names(names)}
+    found = {node.name: node for node in node_lists.places(names)}
     missing = [name for name in names if name not in found]
     if missing:
         raise Unknown(_no_such(missing), missing)

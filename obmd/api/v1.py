@@ -7,6 +7,7 @@ import functools
 
 from obmd.api import http
 from obmd.api import job_events
+from obmd.api import node_routes
 from obmd.api import openapi
 from obmd.api.doors import audit
 from obmd.api.doors import commands
@@ -14,7 +15,6 @@ from obmd.api.doors import console
 from obmd.api.doors import drivers
 from obmd.api.doors import jobs
 from obmd.api.doors import native
-from obmd.api.doors import nodes
 from obmd.api.doors import power
 from obmd.api.doors import tokens
 from obmd.api.rows import ANY
@@ -22,7 +22,6 @@ from obmd.api.rows import NDJSON
 from obmd.api.rows import OPEN
 from obmd.api.rows import Row
 from obmd.api.schemas import native as schemas
-from obmd.api.schemas import nodes as node_schemas
 
 #: kinds of errors of what a BMC is asked for, and of what changes something there
 _READS = ('unsupported', 'bmc_refused', 'credentials_refused', 'bmc_silent')
@@ -49,6 +48,7 @@ MOST_REPLAY = 10**18
 
 #: path -> method -> :class:`obmd.api.rows.Row`
 ROUTES = {
+    **node_routes.ROUTES,
     '/api/v1/openapi.json': {
         'GET': Row(document, 'This document', OPEN, answer={'type': 'object'}),
     },
@@ -72,16 +72,6 @@ ROUTES = {
             },
             answer=schemas.SWEEP_LINE,
             media=NDJSON,
-        ),
-    },
-    '/api/v1/nodes/{id}': {
-        'GET': Row(nodes.show, 'A node', answer=node_schemas.NODE),
-        'PATCH': Row(
-            nodes.change,
-            'Change what is said about a node (RFC 7396)',
-            body=node_schemas.CHANGE,
-            answer=node_schemas.NODE,
-            errors=('mac_taken',),
         ),
     },
     '/api/v1/nodes/{id}/power': {

@@ -5,6 +5,7 @@ as JSON.  A name is one of an environment variable, and none that would change w
 refused with an error, never passed over.
 """
 
+import itertools
 import json
 import re
 
@@ -43,7 +44,7 @@ def check(parameters):
     for name, value in parameters.items():
         _check_name(name)
         try:
-            _check_value(value, _DEEPEST)
+            _check_value(value, _DEEPEST, itertools.count())
         except errors.InvalidInput as error:
             raise errors.InvalidInput(f'parameters.{name} {error.reason}') from None
         size = len(_as_text(value).encode())
@@ -66,7 +67,10 @@ def _check_name(name):
         raise errors.InvalidInput(f'parameters: {name} is a credential: it belongs into obm')
 
 
-def _check_value(value, levels):
+def _check_value(value, levels, counter):
+    """:param counter: of what was looked at; a value of YAML may hold another many times over."""
+    if next(counter) > LARGEST:
+        raise errors.InvalidInput(f'is longer than {LARGEST} bytes')
     if isinstance(value, str):
         _check_text(value)
     elif isinstance(value, list | dict):
@@ -79,7 +83,7 @@ def _check_value(value, levels):
                 _check_text(key)
         for child in value.values() if isinstance(value, dict) else value:
             if child is not None:  # JSON's null has its place in a list
-                _check_value(child, levels - 1)
+                _check_value(child, levels - 1, counter)
     elif value is None:
         raise errors.InvalidInput('has no value')
     elif isinstance(value, float) and not float('-inf') < value < float('inf'):

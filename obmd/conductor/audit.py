@@ -56,7 +56,7 @@ class Audit:
         again = nodes.standings(live.uuid for live in suspects)
         for live in self._not_ours(suspects, again):
             if self._holdings.get(live.uuid) is live:
-                self._lose(live)
+                self._lose(live, again.get(live.uuid))
 
     def _not_ours(self, lives, standings):
         return [live for live in lives if self._is_lost(live, standings.get(live.uuid))]
@@ -66,11 +66,18 @@ class Audit:
             return False  # deleted, or closed already: another room sees to it
         return (standing.owner, standing.owner_epoch) != (self._incarnation, live.epoch)
 
-    def _lose(self, live):
-        LOG.warning('%s: has another owner now; let go', live.name)
+    def _lose(self, live, standing):
+        if standing.owner == self._incarnation:
+            row = nodes.get_by_uuid(live.uuid)
+            if row is None or self._holdings.adopt(live, row):
+                return
+            # what was sent to the BMC may have been done: a call must not be made again elsewhere
+            error = errors.OutcomeUnknown('the BMC of the node was changed meanwhile', live.name)
+        else:
+            error = errors.NotOwner('the node has another owner now', live.name)
+        LOG.warning('%s: %s; let go', live.name, error.reason)
         self._holdings.drop(live.uuid)
         self._holdings.doubt(live.uuid)  # ours again, at another epoch
-        error = errors.NotOwner('the node has another owner now', live.name)
         # its SOL is the next owner's
         threads.spawn(self._close, live, error, error.reason, None, False)
 

@@ -202,6 +202,24 @@ class Holdings:
         target = self.rings.propose_for(live.uuid, live.conductor_group, live.driver_name)
         return None if target == self._incarnation else target
 
+    def adopt(self, live, row):
+        """Go on under the epoch of ``row`` if that is ours and the BMC is reached as before.
+
+        :returns: bool, whether it is; else the node has to be let go and served anew.
+        """
+        if (row.owner, row.driver) != (self._incarnation, live.driver_name):
+            return False
+        try:
+            same = self._opened(row) == live.driver.info
+        except errors.ObmdError:
+            return False
+        if same:
+            live.epoch = row.owner_epoch
+        return same
+
+    def _opened(self, row):
+        return secrets.open_info(self._keyring, row)
+
     def leave(self, uuid):
         """Answer no call for the node any more: it moves.  ``drop`` ends this."""
         self._leaving.add(uuid)
@@ -261,5 +279,4 @@ class Holdings:
 
     def _driver(self, row):
         driver_class = registry.get(row.driver)
-        info = secrets.open_info(self._keyring, row)
-        return driver_class(base.NodeRef(row.name, row.uuid), info)
+        return driver_class(base.NodeRef(row.name, row.uuid), self._opened(row))

@@ -193,10 +193,26 @@ class Manager:
 
     @rpc.answers
     def node_changed(self, _context, node):
+        live = self._holdings.get(node)
+        if live is not None:
+            self._renew(live)
         if self._holdings.get(node) is None and self.reception.stopping is None:
             self._lease.require()
             self._refresh()  # whom the ring gives it to may have changed just before
             self._holdings.find(node)
+
+    def _renew(self, live):
+        """Its row has another epoch: the BMC is reached otherwise, or the node moves."""
+        row = nodes.get_by_uuid(live.uuid)
+        if row is None or (row.owner, row.owner_epoch) == (live.incarnation, live.epoch):
+            return
+        if self._holdings.adopt(live, row):
+            return
+        LOG.info('%s: its BMC or its group was changed', live.name)
+        self._holdings.drop(live.uuid)
+        gone = errors.OutcomeUnknown('the BMC of the node was changed meanwhile', live.name)
+        # its SOL is the next owner's, who may be this conductor
+        threads.spawn(close, live, gone, gone.reason, None, False)
 
     @rpc.answers
     def node_deleted(self, _context, node):

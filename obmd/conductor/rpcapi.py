@@ -230,11 +230,12 @@ class ConductorAPI:
         self._tell(node, 'token_changed', token_id=node.token_id)
 
     def node_changed(self, node):
-        """Tell who should own a new node to claim it; it would also find it by itself."""
+        """Tell who owns a node, or should, that it is new or its BMC is reached otherwise; it would
+        also find that out by itself."""
         try:
             conductor = self._router.owner_of(node)
         except errors.Unavailable as error:
-            LOG.warning('%s is registered, but: %s', node.name, error.reason)
+            LOG.warning('%s is registered or changed, but: %s', node.name, error.reason)
             return
         self._client.tell(conductor.host, 'node_changed', node=node.uuid)
 

@@ -294,7 +294,7 @@ def test_a_node_of_a_group_without_a_conductor_is_503_naming_both(split):
             assert int(answer.headers['Retry-After']) >= 1
         line = swept(split, ['lost'])['lost']
         assert line['error'] == {'kind': 'unavailable', 'reason': why}
-        assert f'lost is registered, but: {why}' in split.api.log()
+        assert f'lost is registered or changed, but: {why}' in split.api.log()
         owner = json.loads(split.manage('node', 'owner', 'lost', '-f', 'json'))
         assert (owner['owner_state'], owner['should_own']) == ('nobody owns it', why)
         listed = json.loads(split.manage('node', 'list', '-f', 'json'))

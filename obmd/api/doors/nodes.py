@@ -1,18 +1,24 @@
-"""``/api/v1/nodes/{id}``: what operators say about a node and see of it."""
+"""``/api/v1/nodes``: which nodes there are, what operators say about one and see of it."""
 
 import datetime
+import itertools
 import logging
 import time
+import urllib.parse
 
-from obmd.api import auth
-from obmd.api import descriptions
 from obmd.api import http
 from obmd.api import operations
+from obmd.api import registration
+from obmd.api import selection
+from obmd.api import trail
 from obmd.common import deadline
 from obmd.common import errors
 from obmd.db import agents as agent_rows
+from obmd.db import conductors
 from obmd.db import descriptions as description_rows
+from obmd.db import node_lists
 from obmd.db import nodes
+from obmd.db import ranks
 
 LOG = logging.getLogger(__name__)
 
@@ -20,62 +26,151 @@ LOG = logging.getLogger(__name__)
 PATIENCE = 5.0
 
 
+def index(request, services):
+    """``GET /api/v1/nodes?nodes=RANGE&driver=&conductor_group=&rank=&conductor=&limit=&marker=``.
+
+    200 ``{"nodes": [...], "next": NAME or null}``: those that fit all that is given, in the order
+    of the range or by name; ``next`` is the ``marker`` of the next page.
+    """
+    asked = request.parameters
+    fits = {name: asked[name] for name in ('driver', 'conductor_group', 'rank') if name in asked}
+    if 'conductor' in asked:
+        rows = conductors.all()
+        fits['owners'] = {one.incarnation for one in rows if one.host == asked['conductor']}
+    limit, marker = asked['limit'], asked.get('marker')
+    named = _named(request.identity, asked.get('nodes'))
+    if named is None:
+        page = node_lists.page(**fits, after=marker or '', limit=limit + 1)
+    else:
+        page = _among(named, fits, limit + 1, marker)
+    following = page[limit - 1].name if len(page) > limit else None
+    page = page[:limit] if named is None else _in_order(page[:limit])
+    words = ranks.among(node.uuid for node in page)
+    return http.json_response(
+        {
+            'nodes': [_listed(services, node, words.get(node.uuid, [])) for node in page],
+            'next': following,
+        }
+    )
+
+
+def _named(identity, text):
+    """:returns: list of Place, those of a range or that are for who asks; None: all there are."""
+    if text is not None:
+        found = selection.select(text)
+        identity.require_nodes([one.name for one in found], by_group='@' in text)
+        return found
+    if identity.nodes is None:
+        return None
+    found = node_lists.places(selection.expand(identity.nodes))
+    return sorted(found, key=lambda one: one.name.encode())
+
+
+def _among(found, fits, limit, marker):
+    """:returns: list of Place: those of ``found`` that fit, up to ``limit`` behind ``marker``."""
+    if marker is not None:
+        found = list(itertools.dropwhile(lambda one: one.name != marker, found))[1:]
+    if 'rank' in fits:
+        having = set(ranks.members(fits['rank']))
+        found = [one for one in found if one.name in having]
+    for name in ('driver', 'conductor_group'):
+        if name in fits:
+            found = [one for one in found if getattr(one, name) == fits[name]]
+    if 'owners' in fits:
+        found = [one for one in found if one.owner in fits['owners']]
+    return found[:limit]
+
+
+def _in_order(places):
+    """:returns: list of Node; one that was deleted in this moment is not among them."""
+    rows = {node.uuid: node for node in nodes.by_uuids(place.uuid for place in places)}
+    return [rows[place.uuid] for place in places if place.uuid in rows]
+
+
+def create(request, services):
+    """``POST /api/v1/nodes`` ``{"name", "obm": {"type", "info"}?, ...}``: 201, the node.
+
+    Besides what ``PATCH`` takes: ``name``.  Without ``obm`` the parameters are searched for a
+    driver's credentials; a node without either has no BMC.
+    """
+    name = request.fields['name']
+    request.identity.require_nodes([name])
+    with trail.recording(request, 'node create', [name]):
+        node = registration.create(services.public_key, request.fields)
+    operations.tell(services.conductor_api.node_changed, node)
+    location = f'/api/v1/nodes/{urllib.parse.quote(node.name, safe="")}'
+    return http.json_response(_shown(services, node), 201, [('Location', location)])
+
+
 def show(request, services):
-    """``GET /api/v1/nodes/{id}`` (admin): 200, the node; ``{id}`` is its uuid or name."""
-    auth.admin(request, services.admin_hash)
-    return _answer(services, operations.find(request.label))
+    """``GET /api/v1/nodes/{id}``: 200, the node; ``{id}`` is its uuid or name."""
+    node = operations.find_for(request.identity, request.label)
+    return http.json_response(_shown(services, node))
 
 
 def change(request, services):
-    """``PATCH /api/v1/nodes/{id}`` (admin), a merge patch: 200, the node as it is then.
+    """``PATCH /api/v1/nodes/{id}``, a merge patch: 200, the node as it is then.
 
-    Any of ``properties``, ``extra``, ``instance_info``, ``ports`` and ``expect_agent`` (true,
-    false, ``{"seconds": N}``); null is empty, or false.
+    Any of ``properties``, ``extra``, ``instance_info``, ``ports``, ``ranks``, ``parameters``,
+    ``obm``, ``conductor_group`` and ``expect_agent`` (true, false, ``{"seconds": N}``); null is
+    empty, false, or no BMC.
     """
-    auth.admin(request, services.admin_hash)
-    objects, ports, seconds = descriptions.parse(request.read_json(empty=False))
-    node = operations.find(request.label)
-    try:
-        if objects or ports is not None:
-            made = descriptions.columns(services.public_key, node.uuid, objects)
-            description_rows.change(node.uuid, ports, **made)
-        if seconds is not None:
-            until = time.time() + seconds if seconds else None
-            if not agent_rows.expect(node.uuid, until):
-                raise errors.NotFound('there is no such node')
-    except errors.ObmdError as error:
-        error.node = node.name
-        raise
-    now = nodes.get_by_uuid(node.uuid)
-    if now is None:
-        raise errors.NotFound('there is no such node', node.name)
-    return _answer(services, now)
+    node = operations.find_for(request.identity, request.label)
+    with trail.recording(request, 'node change', [node.name]):
+        now = registration.change(services.public_key, node, request.fields)
+    tell_changed(services, node, now)
+    return http.json_response(_shown(services, now))
 
 
-def _answer(services, node):
+def tell_changed(services, before, now):
+    """Tell who holds a node, and who should, when its BMC, driver or group is another."""
+    if now.owner_epoch == before.owner_epoch:
+        return
+    for row in {before.owner: before, now.owner: now}.values():
+        operations.tell(services.conductor_api.node_changed, row)
+
+
+def delete(request, services):
+    """``DELETE /api/v1/nodes/{id}``: 204, empty."""
+    node = operations.find_for(request.identity, request.label)
+    with trail.recording(request, 'node delete', [node.name]):
+        gone = nodes.delete(node.name)
+        if gone is None:
+            raise errors.NotFound('there is no such node', node.name)
+    operations.tell(services.conductor_api.node_deleted, gone)
+    return http.Response(status=204)
+
+
+def _listed(services, node, words):
+    return {
+        'uuid': node.uuid,
+        'name': node.name,
+        'driver': node.driver,
+        'conductor_group': node.conductor_group,
+        'conductor': services.router.host_of(node),
+        'ranks': words,
+        'credentials_refused': node.credentials_refused is not None,
+        'target_power_state': node.target_power_state,
+        'last_error': node.last_error,
+        'created_at': _when(node.created_at),
+        'updated_at': _when(node.updated_at),
+    }
+
+
+def _shown(services, node):
     said = description_rows.get(node.uuid)
     agent = agent_rows.get(node.uuid)
-    return http.json_response(
-        {
-            'uuid': node.uuid,
-            'name': node.name,
-            'driver': node.driver,
-            'conductor_group': node.conductor_group,
-            'conductor': services.router.host_of(node),
-            'properties': said.properties,
-            'extra': said.extra,
-            'instance_info': said.instance_info,
-            'ports': said.ports,
-            'expect_agent': agent.is_expected(time.time()),
-            'expect_agent_until': _when(agent.expect_until),
-            'agent': _agent(services, node, agent),
-            'reservation': _reservation(node),
-            'target_power_state': node.target_power_state,
-            'last_error': node.last_error,
-            'created_at': _when(node.created_at),
-            'updated_at': _when(node.updated_at),
-        }
-    )
+    return _listed(services, node, ranks.get(node.uuid)) | {
+        'properties': said.properties,
+        'extra': said.extra,
+        'instance_info': said.instance_info,
+        'ports': said.ports,
+        'parameters': said.parameters,
+        'expect_agent': agent.is_expected(time.time()),
+        'expect_agent_until': _when(agent.expect_until),
+        'agent': _agent(services, node, agent),
+        'reservation': _reservation(node),
+    }
 
 
 def _reservation(node):

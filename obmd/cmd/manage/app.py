@@ -20,6 +20,8 @@ from obmd.cmd.manage import conductors
 from obmd.cmd.manage import consoles
 from obmd.cmd.manage import database
 from obmd.cmd.manage import drains
+from obmd.cmd.manage import groups
+from obmd.cmd.manage import import_nodes
 from obmd.cmd.manage import import_obmd
 from obmd.cmd.manage import keys
 from obmd.cmd.manage import nodes
@@ -58,6 +60,10 @@ COMMANDS = {
     'generate-jwt-secret': tokens.GenerateJwtSecret,
     'audit list': audits.AuditList,
     'import obmd': import_obmd.ImportObmd,
+    'import-nodes': import_nodes.ImportNodes,
+    'group set': groups.GroupSet,
+    'group list': groups.GroupList,
+    'group remove': groups.GroupRemove,
 }
 
 

@@ -11,6 +11,7 @@ from obmd.db import agents
 from obmd.db import conductors
 from obmd.db import descriptions
 from obmd.db import nodes
+from obmd.db import ranks
 
 
 class _OneNode(base.Configured):
@@ -94,6 +95,7 @@ class NodeShow(_OneNode, base.ShowOne):
             'last_error': node.last_error,
             'created_at': base.when(node.created_at),
             'updated_at': base.when(node.updated_at),
+            'ranks': ' '.join(ranks.get(node.uuid)),
             'ports': ' '.join(descriptions.get(node.uuid).ports),
             **_agent(agents.get(node.uuid)),
         }

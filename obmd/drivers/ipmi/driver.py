@@ -15,7 +15,12 @@ _LONGEST = {'user': 16, 'password': 20, 'kg': 20}
 #: other spellings (OBMd's and HaaS's) of our names
 _SPELLINGS = {'host': 'addr', 'pass': 'password'}
 #: free parameters of a node that are credentials, and our names for them
-_PARAMETERS = {'ipmi_host': 'addr', 'ipmi_username': 'user', 'ipmi_password': 'password'}
+_PARAMETERS = {
+    'ipmi_host': 'addr',
+    'ipmi_port': 'port',
+    'ipmi_username': 'user',
+    'ipmi_password': 'password',
+}
 
 
 def _text(description, length=255):
@@ -95,7 +100,7 @@ class IpmiDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ev
 
     @classmethod
     def from_parameters(cls, name, parameters):
-        """``ipmi_username`` and ``ipmi_password``; ``ipmi_host`` is NAME.bmc if not given."""
+        """``ipmi_username``, ``ipmi_password``, ``ipmi_host`` (else NAME.bmc), ``ipmi_port``."""
         given = [one for one in ('ipmi_username', 'ipmi_password') if one in parameters]
         if not given:
             return None
@@ -103,7 +108,7 @@ class IpmiDriver(base.Driver, base.Power, base.BootDevice, base.Console, base.Ev
             raise errors.InvalidInput(f'{given[0]} wants ipmi_username and ipmi_password both')
         found = {one: parameters[one] for one in _PARAMETERS if one in parameters}
         for one, value in found.items():
-            if not isinstance(value, str):
+            if not isinstance(value, str) and one != 'ipmi_port':
                 raise errors.InvalidInput(f'{one} must be text: put it in quotes')
         info = {'addr': f'{name}.bmc'} | {_PARAMETERS[one]: found[one] for one in found}
         return info, {one: value for one, value in parameters.items() if one not in found}

@@ -4,6 +4,7 @@ import datetime
 
 import pytest
 from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from obmd.common import errors
@@ -97,6 +98,13 @@ def test_what_is_nested_without_end_is_refused():
     refused({'x': value}, 'nested too deeply')
 
 
+def test_what_holds_the_same_again_and_again_is_refused_at_once():
+    value = ['x']
+    for _ in range(10):
+        value = [value] * 10
+    refused({'x': value}, 'longer than')
+
+
 def test_sizes_are_bounded_as_a_script_is_given_them():
     parameters.check({'x': 'é' * 32768})
     refused({'x': 'é' * 32768 + 'a'}, r'parameters\.x is longer than 65536 bytes')
@@ -109,9 +117,11 @@ def test_sizes_are_bounded_as_a_script_is_given_them():
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates(),
     lambda child: st.lists(child) | st.dictionaries(st.text() | st.integers(), child),
+    max_leaves=5,
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(max_size=5) | st.sampled_from(['a', 'PATH', 'b']), _VALUES))
 def test_anything_is_taken_or_refused(given):
     try:

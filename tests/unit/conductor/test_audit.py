@@ -3,6 +3,7 @@
 import pytest
 
 from obmd.common import errors
+from obmd.common import secrets
 from obmd.common.deadline import Deadline
 from obmd.conductor import audit
 from obmd.conductor import console
@@ -11,6 +12,7 @@ from obmd.conductor import manager
 from obmd.conductor import revocation
 from obmd.db import nodes
 from obmd.db import owners
+from obmd.db import registrations
 from tests.unit.conductor import fakes
 
 
@@ -100,9 +102,18 @@ def test_a_node_that_is_ours_again_at_another_epoch_is_served_at_that(rig, row):
     live = rig.claim(row)
     release_late(live, 'me')
     rig.check()
+    assert rig.holdings.get(row.uuid) is live
+    assert (live.epoch, live.going) == (nodes.get('n1').owner_epoch, None)
+
+
+def test_a_node_whose_bmc_was_changed_is_served_anew_and_no_call_is_made_twice(rig, row, keyring):
+    live = rig.claim(row)
+    sealed = secrets.seal_info(keyring.public, row.uuid, 'fake', '', {'password': 'new'})
+    registrations.change(row.uuid, registrations.Obm('fake', '', *sealed))
+    rig.check()
     rig.look()
-    assert rig.holdings.get(row.uuid) is not live
-    assert rig.holdings.get(row.uuid).epoch == live.epoch + 1
+    assert rig.holdings.get(row.uuid).driver.info == {'password': 'new'}
+    assert isinstance(live.going, errors.OutcomeUnknown)
 
 
 def test_an_answer_from_before_a_claim_takes_nothing_away(rig, row):

@@ -25,6 +25,7 @@ from obmd.db import conductors
 from obmd.db import descriptions
 from obmd.db import nodes
 from obmd.db import owners
+from obmd.db import registrations
 from obmd.drivers import base
 from obmd.streams import tickets
 from tests.unit.conductor import fakes
@@ -430,6 +431,63 @@ def test_a_deletion_that_nobody_told_is_found_by_the_next_check(rig, row):
 def test_a_new_node_is_claimed_when_it_is_told(rig, row):
     rig.manager.node_changed({}, node=row.uuid)
     assert nodes.get('n1').owner == 'me'
+
+
+def change_bmc(keyring, row, driver='fake', info=None, group=None):
+    """As the API does it.  :returns: the row as it is then."""
+    sealed, key_id = secrets.seal_info(keyring.public, row.uuid, driver, '', info or {})
+    obm = registrations.Obm(driver, '', sealed, key_id)
+    return registrations.change(row.uuid, obm, group)
+
+
+def test_a_node_whose_credentials_were_changed_is_served_with_the_new_ones(rig, row, keyring):
+    before = rig.holdings.find(row.uuid)
+    now = change_bmc(keyring, row, info={'password': 'new'})
+    with pytest.raises(errors.NotOwner):
+        rig.call('set_power', row, args={'action': 'on'}, epoch=now.owner_epoch)
+    rig.manager.node_changed({}, node=row.uuid)
+    rig.spawned.join()
+    live = rig.holdings.find(row.uuid)
+    assert (live.driver.info, live.epoch) == ({'password': 'new'}, now.owner_epoch)
+    rig.call('set_power', row, args={'action': 'on'}, epoch=now.owner_epoch)
+    assert reached(live.driver) and 'set_power' not in reached(before.driver)
+    assert isinstance(before.going, errors.OutcomeUnknown)
+
+
+def test_a_node_whose_credentials_are_the_same_again_goes_on(rig, row, keyring):
+    live = rig.holdings.find(row.uuid)
+    now = change_bmc(keyring, row)
+    rig.manager.node_changed({}, node=row.uuid)
+    assert rig.holdings.find(row.uuid) is live
+    assert (live.epoch, live.going) == (now.owner_epoch, None)
+    assert live.set_sol_holder('foreign')
+    rig.call('power_status', row, epoch=now.owner_epoch)
+
+
+def test_a_node_that_was_not_changed_goes_on(rig, row):
+    live = rig.holdings.find(row.uuid)
+    rig.manager.node_changed({}, node=row.uuid)
+    assert rig.holdings.find(row.uuid) is live and live.going is None
+
+
+def test_a_node_that_was_moved_to_another_group_is_let_go(rig, row, keyring):
+    live = rig.holdings.find(row.uuid)
+    registrations.change(row.uuid, conductor_group='rack9')
+    rig.manager.node_changed({}, node=row.uuid)
+    rig.spawned.join()
+    assert rig.holdings.get(row.uuid) is None and live.going is not None
+    assert nodes.get('n1').owner is None
+
+
+def test_new_credentials_that_cannot_be_opened_here_are_not_served_with_the_old_ones(
+    rig, row, keyring
+):
+    rig.holdings.find(row.uuid)
+    registrations.change(row.uuid, registrations.Obm('fake', '', 'damaged', keyring.public.key_id))
+    rig.manager.node_changed({}, node=row.uuid)
+    rig.spawned.join()
+    with pytest.raises(errors.SealMismatch):
+        rig.call('power_status', row)
 
 
 def test_giving_a_node_back_leaves_its_deferred_work_to_the_next_owner(rig, row):

@@ -84,3 +84,37 @@ def test_secrets_show_nowhere():
 def test_capabilities():
     found = base.capabilities(IpmiDriver)
     assert found == ['boot_device', 'console', 'event_log', 'power']
+
+
+class TestFromParameters:
+    def test_credentials_are_found_and_the_rest_is_left(self):
+        given = {'ipmi_username': 'u', 'ipmi_password': 'p', 'ip': '10.0.0.1', 'ipmi_x': 5}
+        info, left = IpmiDriver.from_parameters('n1', given)
+        assert info == {'addr': 'n1.bmc', 'user': 'u', 'password': 'p'}
+        assert left == {'ip': '10.0.0.1', 'ipmi_x': 5}
+        assert given['ipmi_password'] == 'p'
+
+    def test_a_host_and_a_port_may_be_given(self):
+        given = {'ipmi_username': 'u', 'ipmi_password': 'p', 'ipmi_host': '10.0.0.1'}
+        info, left = IpmiDriver.from_parameters('n1', {**given, 'ipmi_port': 6230})
+        assert (info['addr'], info['port'], left) == ('10.0.0.1', 6230, {})
+
+    @pytest.mark.parametrize('given', [{}, {'ip': 'x'}, {'ipmi_host': 'x'}])
+    def test_without_credentials_there_is_nothing_of_it(self, given):
+        assert IpmiDriver.from_parameters('n1', given) is None
+
+    @pytest.mark.parametrize(
+        'given',
+        [
+            {'ipmi_username': 'u'},
+            {'ipmi_password': 'geheim'},
+            {'ipmi_username': 'u', 'ipmi_password': 123},
+            {'ipmi_username': True, 'ipmi_password': 'geheim'},
+            {'ipmi_username': 'u', 'ipmi_password': 'geheim', 'ipmi_host': ['x']},
+            {'ipmi_username': None, 'ipmi_password': 'geheim'},
+        ],
+    )
+    def test_what_is_no_credential_is_named_and_not_told(self, given):
+        with pytest.raises(errors.InvalidInput, match='ipmi_') as caught:
+            IpmiDriver.from_parameters('n1', given)
+        assert 'geheim' not in caught.value.reason
