@@ -45,9 +45,12 @@ _MACS = sa.select(_PORTS.c.mac).where(_PORTS.c.node_uuid == sa.bindparam('uuid')
 
 
 def _read(session, uuid):
-    row = session.execute(_ROW, {'uuid': uuid}).one_or_none()
     macs = sorted(session.execute(_MACS, {'uuid': uuid}).scalars())
-    return Description(*(row or ()), ports=tuple(macs))
+    return dataclasses.replace(_read_row(session, uuid), ports=tuple(macs))
+
+
+def _read_row(session, uuid):
+    return Description(*(session.execute(_ROW, {'uuid': uuid}).one_or_none() or ()))
 
 
 @engine.retried
@@ -55,6 +58,13 @@ def get(uuid):
     """:returns: :class:`Description`, an empty one where nothing was said."""
     with engine.reader() as session:
         return _read(session, uuid)
+
+
+@engine.retried
+def get_without_ports(uuid):
+    """:returns: as :func:`get`, for half of what it costs."""
+    with engine.reader() as session:
+        return _read_row(session, uuid)
 
 
 @engine.retried_if_undone

@@ -78,7 +78,7 @@ def lookup(request, services):
     issued = agent.token_hash is not None
     if not issued and node.lock_purpose is not None:
         raise errors.NodeBusy(f'Node {node.uuid} is busy, its agent gets no token now; ask again')
-    description = descriptions.get(node.uuid)
+    description = descriptions.get_without_ports(node.uuid)
     first_time = not issued and minor >= versions.TOKEN
     # before the token is given away: a conductor that is not there must not cost it
     drive = _configdrive(services, node, description, first_time)
