@@ -13,7 +13,7 @@ from bench import agents
 from bench import shots
 
 #: requests a second from one address, so that few are not beyond it
-_RATE = 10
+_RATE = 2
 
 
 def main(arguments=None):
