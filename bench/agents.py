@@ -40,14 +40,17 @@ class Agents:
     """There for as long as the ``with`` lasts.
 
     :param count: int, nodes, each with a machine; node ``n7`` is the machine 7.
+    :param options: dict, more of ``[agent]``.
     :ivar address: (host, port) of the listener of agents.
     :ivar split: :class:`tests.functional.deployment.Split`.
     """
 
-    def __init__(self, count):
+    def __init__(self, count, options=None):
         self.count = count
+        self._options = options or {}
         self.address = '127.0.0.1', free_port()
         self.split = None
+        self._numbers = list(range(count))
         self._uuids = {}
         self._tokens = {}
         self._open = contextlib.ExitStack()
@@ -60,7 +63,7 @@ class Agents:
             with open(certificates.make(folder)[0]) as file:
                 self._certificate = file.read()
             config = {
-                'agent': {'listen': '{}:{}'.format(*self.address)},
+                'agent': {'listen': '{}:{}'.format(*self.address), **self._options},
                 # as they are without options
                 'conductor': {'heartbeat_interval': 2, 'heartbeat_ttl': 10},
             }
@@ -97,14 +100,16 @@ class Agents:
 
     # -- what machines ask ------------------------------------------------------------------------
 
-    def look_up(self, at_once):
+    def look_up(self, at_once, numbers=None):
         """Each looks its node up once.
 
+        :param numbers: list of those that do, or None: all.
         :returns: (list of Shot, seconds); the first time they get their tokens.
         """
-        requests = [self._lookup(number) for number in range(self.count)]
+        numbers = self._numbers if numbers is None else numbers
+        requests = [self._lookup(number) for number in numbers]
         found, seconds = shots.drained(self.address, requests, at_once)
-        for number, shot in enumerate(check(found, 200)):
+        for number, shot in zip(numbers, check(found, 200), strict=True):
             told = json.loads(shot.body)
             if number not in self._tokens:
                 self._tokens[number] = told['config']['agent_token']
@@ -118,9 +123,13 @@ class Agents:
         macs = [_mac(number), _mac(number, 1), _mac(number, 2), _mac(number, 3)]
         return _ask('GET', f'/v1/lookup?addresses={",".join(macs)}'), _address(1, number)
 
-    def beat(self, at_once):
-        """Each reports once.  :returns: (list of Shot, seconds)."""
-        requests = [self._heartbeat(number) for number in range(self.count)]
+    def beat(self, at_once, numbers=None):
+        """Each reports once.  :param numbers: as of :meth:`look_up`.
+
+        :returns: (list of Shot, seconds).
+        """
+        numbers = self._numbers if numbers is None else numbers
+        requests = [self._heartbeat(number) for number in numbers]
         return shots.drained(self.address, requests, at_once)
 
     def beat_at(self, rate, seconds):
@@ -141,12 +150,17 @@ class Agents:
 
     # -- what it costs ----------------------------------------------------------------------------
 
+    @property
+    def parts(self):
+        """dict of str -> what takes part, each with its ``pid``."""
+        return {'API': self.split.api, 'conductor': self.split.conductors[0], **self._servers}
+
     @contextlib.contextmanager
     def costs(self, count):
         """What ``count`` requests take.  :returns: dict that has it at the end: who -> ms of CPU
         for each.
         """
-        parts = {'API': self.split.api, 'conductor': self.split.conductors[0], **self._servers}
+        parts = self.parts
         before = {name: _cpu(part.pid) for name, part in parts.items()}
         found = {}
         yield found
@@ -211,10 +225,18 @@ def _guess(pipe, address, count, rate, spread):
 
 
 def _one_guess(source, count, spread):
-    machine = _address(2, source.randrange(60000) if spread else 0)
-    if source.random() < 0.5:
-        mac = source.randbytes(6).hex(':')
-        return _ask('GET', f'/v1/lookup?addresses={mac}'), machine
+    machine = stranger(source.randrange(60000) if spread else 0)
+    return (guess_mac if source.random() < 0.5 else guess_token)(source, count, machine)
+
+
+def guess_mac(source, count, machine):
+    """:param machine: str, the address that it comes from.  :returns: (bytes, ``machine``)."""
+    mac = source.randbytes(6).hex(':')
+    return _ask('GET', f'/v1/lookup?addresses={mac}'), machine
+
+
+def guess_token(source, count, machine):
+    """:param count: int, nodes, one of which it is for.  :returns: as :func:`guess_mac`."""
     body = {
         'callback_url': 'https://10.66.6.6:9999',
         'agent_token': secrets.token_urlsafe(32),
@@ -247,6 +269,11 @@ def _ask(method, path, body=None):
 
 def _mac(number, interface=0):
     return f'52:54:{interface:02x}:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}'
+
+
+def stranger(number):
+    """:returns: str, the address of one who has no node."""
+    return _address(2, number)
 
 
 def _address(network, number):

@@ -9,6 +9,7 @@ import typing
 from obmd.api import policy
 from obmd.api import rates
 from obmd.api import rereading
+from obmd.api import room
 from obmd.api import vigil
 from obmd.common import deadline
 from obmd.common import errors
@@ -67,6 +68,7 @@ class Services:
     :ivar local: the conductor is in this process and hands streams over itself.
     :ivar readiness: functions that raise an ObmdError while the service cannot work.
     :ivar rates: limits on callers without credentials, in this process.
+    :ivar room: for requests of agents that are looked up, in this process.
     :ivar policy: who may use the doors that are open by default.
     :ivar vigil: ends the streams of access tokens that have ended.
     :ivar clock: wall time, s.
@@ -81,6 +83,7 @@ class Services:
     readiness: tuple = ()
     slots: StreamSlots = dataclasses.field(default_factory=StreamSlots)
     rates: object = dataclasses.field(default_factory=lambda: rates.Rates())
+    room: object = dataclasses.field(default_factory=lambda: room.Room())
     policy: object = dataclasses.field(default_factory=lambda: policy.Policy())
     vigil: object = dataclasses.field(default_factory=lambda: vigil.Vigil())
     clock: typing.Callable = time.time

@@ -1,11 +1,13 @@
 """How often one may ask: limits on unauthenticated callers, decided before anything is looked up.
 
-They count in this process alone.  Memory is bounded: when too many callers are counted at once, the
-oldest counts are forgotten.
+They count in this process alone; workers of one API take equal parts of what an address may.
+Memory is bounded: when too many callers are counted at once, the oldest counts are forgotten.
 """
 
 import collections
+import functools
 import ipaddress
+import math
 import threading
 import time
 
@@ -15,6 +17,7 @@ from limits import strategies
 
 from obmd.api import errors as api_errors
 from obmd.common import callers
+from obmd.common import workers
 from obmd.conf import CONF
 
 #: callers that are counted at once, by each of the limits
@@ -98,12 +101,12 @@ class Rates:
         :param size: bytes.  No size alone is above the limit.
         :raises TooManyRequests:
         """
-        cost = min(size // SIZE, CONF.agent.rate_per_address - 1)
+        cost = min(size // SIZE, _part(CONF.agent.rate_per_address) - 1)
         if cost > 0:
             self._take(request, cost)
 
     def _take(self, request, cost):
-        most = CONF.agent.rate_per_address
+        most = _part(CONF.agent.rate_per_address)
         if most:
             item = limits.RateLimitItemPerSecond(most)
             _count(self._addresses, item, 'from this address', _network(request), cost=cost)
@@ -123,6 +126,12 @@ class Rates:
                 _count(self._nodes, item, 'for this node', network, node)
 
 
+def _part(rate):
+    """:returns: int, what this process takes of ``rate``; 0, no limit, stays 0."""
+    together = 1 if workers.worker_number() is None else CONF.api.workers
+    return math.ceil(rate / together)
+
+
 def _count(limiter, item, what, *identifiers, cost=1):
     if not limiter.hit(item, *identifiers, cost=cost):
         seconds = limiter.get_window_stats(item, *identifiers).reset_time
@@ -130,8 +139,13 @@ def _count(limiter, item, what, *identifiers, cost=1):
 
 
 def _network(request):
+    return _network_of(request.environ.get('REMOTE_ADDR'))
+
+
+@functools.lru_cache(1024)
+def _network_of(remote):
     """One caller: an IPv4 address, or the /64 of an IPv6 one, which a machine has for itself."""
-    text = callers.make(None, None, request.environ.get('REMOTE_ADDR')).address
+    text = callers.make(None, None, remote).address
     if text is None or ':' not in text:
         return text or ''
     address = ipaddress.IPv6Address(text)

@@ -88,6 +88,9 @@ def set_up_logging(prog):
     from obmd.conf import CONF
 
     log.setup(CONF, prog)
+    # To find out the name of a green thread takes as long as all the rest of a line.
+    shown = CONF.logging_context_format_string + CONF.logging_default_format_string
+    logging.logThreads = '(thread' in shown or bool(CONF.log_config_append)
     scrub = secrets.Scrub()
     for handler in logging.getLogger().handlers:
         handler.addFilter(scrub)

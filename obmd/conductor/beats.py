@@ -1,13 +1,14 @@
 """Heartbeats of agents on their way to the conductors that own their nodes.
 
-While a message to a conductor is under way, what comes for it meanwhile waits and goes in the next
-one, all together.  So a heartbeat that comes alone goes at once, and hundreds a second cost a few
-messages.  No timer is involved.
+Messages to a conductor are :data:`GAP` apart; what comes meanwhile waits and goes in the next one,
+all together.  So a heartbeat that comes alone goes at once, and hundreds a second cost as many
+messages as twenty do: it is the message that costs, not what is in it.
 """
 
 import collections
 import logging
 import threading
+import time
 
 from obmd.common import errors
 from obmd.common import rpc
@@ -18,6 +19,8 @@ LOG = logging.getLogger(__name__)
 
 #: heartbeats in one message, and messages to one conductor at once
 MOST, UNDER_WAY = 200, 2
+#: seconds from one message to the next, and so about the longest that a heartbeat waits to be sent
+GAP = 0.05
 #: characters in one message, about: certificates may be long
 LARGEST = 1 << 20
 #: seconds after which an agent whose heartbeat found no room may try again
@@ -45,20 +48,28 @@ class _Waiting:
 
 
 class _Lane:
-    """What goes to one conductor."""
+    """What goes to one conductor.
+
+    :ivar runners: threads that send; those of them that are ``waiting`` have no message under way.
+    :ivar turn: time of the clock at which the next message may go.
+    """
 
     def __init__(self):
         self.queue = collections.deque()
-        self.under_way = 0
+        self.runners = self.waiting = 0
+        self.turn = float('-inf')
 
 
 class Beats:
     """:param send: ``send(conductor, beats, timeout)`` calls a conductor; gives a list of None or
     an error's wire form, one for each beat.
+    :param pause: waits for so many seconds.
     """
 
-    def __init__(self, send):
+    def __init__(self, send, clock=time.monotonic, pause=time.sleep):
         self._send = send
+        self._clock = clock
+        self._pause = pause
         self._lanes = {}
         self._lock = threading.Lock()
 
@@ -79,8 +90,9 @@ class Beats:
                     retry_after=RETRY_AFTER,
                 )
             lane.queue.append(waiting)
-            begin = lane.under_way < UNDER_WAY
-            lane.under_way += begin
+            begin = not lane.waiting and lane.runners < UNDER_WAY
+            lane.runners += begin
+            lane.waiting += begin
         if begin:
             threads.spawn(self._run, conductor, lane)
         if not waiting.known.wait(deadline.remaining):
@@ -95,6 +107,7 @@ class Beats:
     def _run(self, conductor, lane):
         """Send message after message until nothing waits."""
         while True:
+            self._wait_for_turn(lane)
             batch = self._next(conductor, lane)
             if not batch:
                 return
@@ -112,21 +125,32 @@ class Beats:
             except Exception:
                 LOG.exception('heartbeats could not be sent to %s', conductor.host)
                 outcomes = [errors.ObmdError('internal error') for _ in batch]
+            with self._lock:
+                lane.waiting += 1
             for waiting, error in zip(batch, outcomes, strict=True):
                 waiting.answer(error)
+
+    def _wait_for_turn(self, lane):
+        now = self._clock()
+        with self._lock:
+            turn = max(now, lane.turn)
+            lane.turn = turn + GAP
+        if turn > now:
+            self._pause(turn - now)
 
     def _next(self, conductor, lane):
         """:returns: list of _Waiting that are sent now; empty: this thread's work is done."""
         batch, size = [], 0
         with self._lock:
+            lane.waiting -= 1
             while lane.queue and len(batch) < MOST and size < LARGEST:
                 waiting = lane.queue.popleft()
                 if not waiting.given_up and not waiting.deadline.expired:
                     batch.append(waiting)
                     size += _size(waiting.beat)
             if not batch:
-                lane.under_way -= 1
-                if not lane.under_way:
+                lane.runners -= 1
+                if not lane.runners:
                     del self._lanes[conductor.incarnation]
         return batch
 

@@ -68,17 +68,20 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'max_beats',
-        default=2000,
+        default=200,
         min=1,
-        help='Heartbeats that wait in one process of the API for one conductor; the next is '
-        'answered 503 with Retry-After.',
+        help='Heartbeats that wait in one process of the API for one conductor, and heartbeats and '
+        'lookups that it looks up at once; the next is answered 503 with Retry-After, and agents '
+        'try again by themselves. A larger number lets them wait for longer when there is too '
+        'much to do.',
     ),
     cfg.IntOpt(
         'rate_per_address',
         default=500,
         min=0,
-        help='Lookups and heartbeats a second that one process of the API takes from one address; '
-        'the next is answered 429 with Retry-After. Each 4 KiB of a query or body count as one '
+        help='Lookups and heartbeats a second that the API takes from one address; the next is '
+        'answered 429 with Retry-After. Each of [api] workers takes its part of them: connections '
+        'are spread over them by chance. Each 4 KiB of a query or body count as one '
         'more. 0 is no limit: guesses then cost as much as the machine has. Behind a proxy all '
         'agents are one address unless [oslo_middleware] enable_proxy_headers_parsing is set.',
     ),

@@ -4,8 +4,8 @@ from oslo_config import cfg
 from oslo_db import options as db_options
 from oslo_log import log
 
-#: oslo.db's 5 + 50 opens and closes a connection for nearly every call above five at once
-DATABASE = {'max_pool_size': 10, 'max_overflow': 10, 'pool_timeout': 10}
+#: what is over the size of the pool (oslo.db: 5 + 50) is opened and closed for nearly every call
+DATABASE = {'max_pool_size': 20, 'max_overflow': 0, 'pool_timeout': 10}
 
 BUS = {
     # Replicated over a cluster: a broker of three may fail and no call is lost.  Ours live for

@@ -200,15 +200,22 @@ def issue_token(uuid, token_hash, generation, clock=time.time):
         gone, or there is no such node.
     """
     values = {'token_hash': token_hash, 'token_issued_at': clock()}
+    free = _TABLE.c.token_hash.is_(None), _TABLE.c.generation == generation
     with engine.writer() as session:
-        if not nodes.hold(session, uuid, clock):
-            return False
-        if session.execute(_ROW, {'uuid': uuid}).one_or_none() is None:
-            if generation == 0:
-                session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **values))
-            return generation == 0
-        free = _TABLE.c.token_hash.is_(None), _TABLE.c.generation == generation
-        return bool(session.execute(_update(uuid).where(*free).values(values)).rowcount)
+        # The row of a node that is deleted goes with it, whether that has begun or not.
+        if session.execute(_update(uuid).where(*free).values(values)).rowcount:
+            return True
+        return generation == 0 and _issue_first(session, uuid, values, clock)
+
+
+def _issue_first(session, uuid, values, clock):
+    """The same for a node that has no row yet."""
+    if not nodes.hold(session, uuid, clock):
+        return False
+    if session.execute(_ROW, {'uuid': uuid}).one_or_none() is not None:
+        return False
+    session.execute(sa.insert(_TABLE).values(node_uuid=uuid, **values))
+    return True
 
 
 @engine.retried

@@ -50,11 +50,15 @@ _MACS = sa.select(_PORTS.c.mac).where(_PORTS.c.node_uuid == sa.bindparam('uuid')
 
 
 def _read(session, uuid):
-    row = session.execute(_ROW, {'uuid': uuid}).one_or_none()
     macs = sorted(session.execute(_MACS, {'uuid': uuid}).scalars())
+    return dataclasses.replace(_read_row(session, uuid), ports=tuple(macs))
+
+
+def _read_row(session, uuid):
+    row = session.execute(_ROW, {'uuid': uuid}).one_or_none()
     said = {} if row is None else dict(zip(_NAMES, row, strict=True))
     said['parameters'] = said.get('parameters') or {}
-    return Description(**said, ports=tuple(macs))
+    return Description(**said)
 
 
 @engine.retried
@@ -80,6 +84,13 @@ def _parameters(uuids):
     with engine.reader() as session:
         rows = session.execute(_PARAMETERS, {'uuids': uuids})
         return {uuid: said for uuid, said in rows if said}
+
+
+@engine.retried
+def get_without_ports(uuid):
+    """:returns: as :func:`get`, for half of what it costs."""
+    with engine.reader() as session:
+        return _read_row(session, uuid)
 
 
 @engine.retried_if_undone

@@ -33,6 +33,8 @@ _DRIVERS = {
 _SQLITE_BUSY = 5.0
 #: seconds on top of the server's own limits before a silent connection is given up
 _MARGIN = 2.0
+#: seconds after which a connection may have been lost without a word
+_RESTED = 0.25
 #: part of the statement's limit after which the server ends a transaction whose client says
 #: nothing: its rows are free again while others still wait for them
 _IDLE = 0.5
@@ -103,10 +105,29 @@ def prepare(engine):
     elif name == 'postgresql':
         _make_psycopg2_yield()
         sa.event.listen(engine, 'do_connect', _postgresql_connect)
+        sa.event.listen(engine, 'begin', _postgresql_begin)
     else:
         sa.event.listen(engine, 'do_connect', _mysql_connect)
         sa.event.listen(engine, 'connect', _mysql_connected)
     engine.dialect.is_disconnect = _or_only_reads(engine.dialect.is_disconnect)
+    if name != 'sqlite':
+        _ping_what_has_rested(engine)
+
+
+def _ping_what_has_rested(engine):
+    """To ask whether a connection is still good costs as much as a statement: one that was in use
+    just now is not asked."""
+    ask = engine.dialect.do_ping
+
+    def ping(connection):
+        return time.monotonic() - connection.used_at < _RESTED or ask(connection)
+
+    def used(connection, _record):
+        if connection is not None:  # it was not lost
+            connection.used_at = time.monotonic()
+
+    engine.dialect.do_ping = ping
+    sa.event.listen(engine, 'checkin', used)
 
 
 def be_patient(connection):
@@ -257,6 +278,15 @@ def _postgresql_connect(dialect, record, args, params):
     params.setdefault('keepalives_count', 3)
     if 'hostaddr' not in params:
         params.update(_resolved(params.get('host'), params.get('port')))
+
+
+def _postgresql_begin(connection):
+    """What only reads (option ``obmd_write`` is False) goes without BEGIN and COMMIT: each of its
+    statements sees what is committed by then, within a transaction or not, and each of those two
+    costs as much as a read.
+    """
+    only_reads = connection.get_execution_options().get('obmd_write') is False
+    connection.connection.dbapi_connection.autocommit = only_reads
 
 
 def _resolved(host, port):

@@ -68,6 +68,8 @@ class _Database:
             # oslo.db would try for 100 seconds; who starts decides that (check_schema)
             max_retries=0,
             sqlite_fk=True,
+            # SQLite lets no other green thread run; the others do while they wait
+            thread_checkin=self.url.get_backend_name() == 'sqlite',
             **options,
         )
         if self._in_file:

@@ -9,6 +9,7 @@ import time
 import pytest
 import requests
 
+from obmd.testing.fleet import Fleet
 from tests.functional.common import certificates
 from tests.functional.deployment import AllInOne
 from tests.functional.deployment import wait_until
@@ -357,6 +358,25 @@ def test_an_expectation_ends_and_an_agent_that_is_there_stays(obmd):
         assert (answer.status_code, fault(answer)) == (404, NOT_FOUND)
         ramdisk.heartbeat()
     assert seen(obmd, name)['agent']['alive'] is True
+
+
+def test_a_boot_to_pxe_expects_an_agent_where_that_is_configured(obmd):
+    config = {'agent': {'expect_on_pxe': 'true'}}
+    with Fleet(1) as fleet, AllInOne(config=config) as expecting:
+        for others in (obmd, expecting):
+            name, mac = f'pxe{next(_numbers)}', '52:54:00:00:fe:01'
+            others.register(name, 'ipmi', fleet.info(0))
+            describe(others, name, ports=[mac])
+            for device in ('disk', 'pxe'):
+                assert not seen(others, name)['expect_agent']
+                answer = others.node(name).call('PUT', 'boot_device', json={'bootdev': device})
+                assert answer.status_code == 200, answer.text
+            assert seen(others, name)['expect_agent'] is (others is expecting)
+        with Ramdisk(expecting.url, mac) as ramdisk:
+            ramdisk.lookup()
+            ramdisk.heartbeat()
+        assert seen(expecting, name)['agent']['alive'] is True
+        obmd.as_admin('DELETE', f'/node/{name}')
 
 
 # -- what is told -----------------------------------------------------------------------------

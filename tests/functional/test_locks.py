@@ -19,6 +19,8 @@ POWER_DELAY = 6.0
 
 CONFIG = {'conductor': {'max_writes': 1, 'power_timeout': 30}, 'api': {'call_timeout': 30}}
 
+AGENT_VERSION = {'X-OpenStack-Ironic-API-Version': '1.72'}
+
 Row = collections.namedtuple('Row', 'owner epoch purpose caller since')
 
 
@@ -100,6 +102,28 @@ def test_who_finds_a_node_busy_is_told_and_the_row_tells_operators(split):
     )
     assert running.answer().status_code == 200
     wait_until(lambda: not row(split, 'slow0').purpose, 5, 'the end of the lock')
+
+
+def test_a_busy_node_gives_no_agent_its_token(split):
+    mac = '52:54:00:00:10:00'
+    described = {'ports': [mac], 'expect_agent': True}
+    assert split.as_admin('PATCH', '/api/v1/nodes/slow0', json=described).status_code == 200
+
+    def look_up():
+        asked = {'params': {'addresses': mac}, 'headers': AGENT_VERSION}
+        return split.call('GET', '/v1/lookup', **asked)
+
+    node = split.node('slow0')
+    running = Call(node, 'power_off' if node.power() == 'on' else 'power_on')
+    wait_for_lock(split, 'slow0')
+    answer = look_up()
+    assert answer.status_code == 409, answer.text
+    assert 'agent_token' not in answer.text
+    assert running.answer().status_code == 200
+    wait_until(lambda: not row(split, 'slow0').purpose, 5, 'the end of the lock')
+    answer = look_up()
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()['config']['agent_token']) == 43
 
 
 def test_a_dead_conductor_takes_its_lock_along(split):

@@ -72,13 +72,14 @@ def lookup(request, services):
     services.rates.take_size(request, len(request.query_string))
     asked = arguments.lookup(request)
     services.rates.take_node(request, *asked.keys)
-    node, agent = _find(asked)
+    with services.room:
+        node, agent = _find(asked)
     if node is None or (CONF.api.restrict_lookup and not agent.is_expected(services.clock())):
         raise errors.NotFound(envelope.NOT_FOUND)
     issued = agent.token_hash is not None
     if not issued and node.lock_purpose is not None:
         raise errors.NodeBusy(f'Node {node.uuid} is busy, its agent gets no token now; ask again')
-    description = descriptions.get(node.uuid)
+    description = descriptions.get_without_ports(node.uuid)
     first_time = not issued and minor >= versions.TOKEN
     # before the token is given away: a conductor that is not there must not cost it
     drive = _configdrive(services, node, description, first_time)
@@ -150,7 +151,8 @@ def heartbeat(request, services):
     body = request.read_body()
     services.rates.take_size(request, len(request.query_string) + len(body))
     given = arguments.heartbeat(request, body, minor)
-    node, agent = next(iter(agents.find_by_ident(ident)), NOBODY)
+    with services.room:
+        node, agent = next(iter(agents.find_by_ident(ident)), NOBODY)
     token = given.get('agent_token')
     right = secrets.matches(token or '', agent.token_hash)
     if node is None:

@@ -55,6 +55,28 @@ def test_the_migrations_make_what_the_models_say(database):
         assert autogenerate.compare_metadata(context, models.Base.metadata) == []
 
 
+def test_who_only_reads_opens_no_transaction_on_postgresql(database):
+    make()
+    with engine.reader() as session:
+        if session.dialect.name == 'postgresql':
+            session.execute(sa.select(models.Node.uuid)).all()
+            driver = session.connection.dbapi_connection
+            assert driver.info.transaction_status == 0  # PQTRANS_IDLE
+    with engine.writer() as session:
+        if session.dialect.name == 'postgresql':
+            session.execute(sa.select(models.Node.uuid)).all()
+            assert session.connection.dbapi_connection.info.transaction_status == 2  # INTRANS
+
+
+def test_what_is_written_after_a_read_is_undone_as_a_whole(database):
+    node = make()
+    nodes.get(node.name)
+    with pytest.raises(ZeroDivisionError), engine.writer() as session:
+        session.execute(sa.delete(models.Node).where(models.Node.uuid == node.uuid))
+        raise ZeroDivisionError
+    assert nodes.get(node.name) == node
+
+
 def test_of_many_claims_at_once_one_wins(database):
     node = make()
     claims = [lambda i=i: owners.claim(node.uuid, f'{i:032x}', None, 0) for i in range(20)]

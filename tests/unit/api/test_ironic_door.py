@@ -951,6 +951,30 @@ class TestHeartbeat:
         assert 'hunter2' not in fault(response, 400)
 
 
+class TestRoom:
+    def test_who_finds_no_room_is_told_to_come_again(self, api, lookup, reporting, conf, reads):
+        conf('agent', max_beats=2)
+        with api.services.room, api.services.room:
+            response = lookup()
+        fault(response, 503)
+        assert response.headers['Retry-After'] == '1'
+        assert reads == []
+
+    def test_a_heartbeat_needs_room_too(self, api, heartbeat, reporting, conf):
+        conf('agent', max_beats=1)
+        with api.services.room:
+            fault(heartbeat(reporting.uuid), 503)
+        assert heartbeat(reporting.uuid).status_int == 202
+
+    def test_room_is_given_back_whatever_came_of_it(self, api, lookup, heartbeat, reporting, conf):
+        conf('agent', max_beats=1)
+        for _ in range(2):
+            fault(lookup(f'addresses={UNKNOWN_MAC}'), 404)
+            fault(heartbeat(reporting.uuid, agent_token='x' * 43), 400)
+            assert lookup().status_int == 200
+        assert api.services.room.taken == 0
+
+
 class TestRates:
     @pytest.fixture
     def now(self, api):

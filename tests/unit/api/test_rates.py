@@ -6,6 +6,7 @@ import pytest
 
 from obmd.api import errors as api_errors
 from obmd.api import rates
+from obmd.common import workers
 from obmd.conf import CONF
 
 
@@ -109,6 +110,25 @@ def test_each_name_of_a_node_is_counted(limits):
     for names in (['b'], ['d', 'b'], ['b', 'd']):
         refused(limits.take_node, of('192.0.2.1'), *names)
     limits.take_node(of('192.0.2.1'), 'a', 'c')
+
+
+@pytest.mark.parametrize(('rate', 'together', 'part'), [(500, 2, 250), (3, 2, 2), (1, 8, 1)])
+def test_each_worker_takes_its_part_of_what_an_address_may(
+    limits, conf, monkeypatch, rate, together, part
+):
+    conf('agent', rate_per_address=rate)
+    conf(workers=together)
+    monkeypatch.setenv(workers.WORKER, '0')
+    for _ in range(part):
+        limits.take(of('192.0.2.1'))
+    refused(limits.take, of('192.0.2.1'))
+
+
+def test_a_process_that_is_no_worker_takes_all_that_an_address_may(limits, conf):
+    conf(workers=2)
+    for _ in range(2):
+        limits.take(of('192.0.2.1'))
+    refused(limits.take, of('192.0.2.1'))
 
 
 def test_zero_is_no_limit(limits, conf):

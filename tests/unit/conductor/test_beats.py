@@ -48,8 +48,14 @@ def line():
 
 
 @pytest.fixture
-def lanes(line, spawned):
-    made = beats.Beats(line.send)
+def pauses():
+    """What was waited for between messages, in seconds; nobody waits here."""
+    return []
+
+
+@pytest.fixture
+def lanes(line, spawned, pauses):
+    made = beats.Beats(line.send, lambda: 0.0, pauses.append)
     yield made
     line.let_go()
     spawned.join()
@@ -101,6 +107,46 @@ def test_what_comes_while_two_messages_are_under_way_goes_in_the_next(lanes, lin
         caller.result()
     assert sorted(line.sent[2][1]) == list(range(2, 12))
     assert len(line.sent) == 3
+
+
+def test_a_beat_that_comes_alone_waits_for_nothing(lanes, line, pauses):
+    began = []
+    line.outcome = lambda _beat: began.extend(pauses)
+    line.let_go()
+    lanes.take(ONE, {'n': 1}, Deadline(10))
+    assert began == []
+
+
+def test_messages_to_a_conductor_are_a_gap_apart(lanes, line, in_thread, spawned, pauses):
+    callers = fill(lanes, line, in_thread)
+    assert pauses == [beats.GAP]
+    line.let_go()
+    for caller in callers:
+        caller.result()
+    spawned.join()
+    assert pauses == [beats.GAP, 2 * beats.GAP, 3 * beats.GAP]
+
+
+def test_who_waits_for_a_turn_takes_along_what_comes(line, in_thread, spawned):
+    """No second thread waits for the same."""
+    waits, go = threading.Event(), threading.Event()
+
+    def pause(_seconds):
+        waits.set()
+        assert go.wait(10)
+
+    lanes = beats.Beats(line.send, lambda: 0.0, pause)
+    line.let_go()
+    callers = start(lanes, line, in_thread, [0])
+    assert waits.wait(10)
+    callers += start(lanes, line, in_thread, [1, 2, 3])
+    wait_for_queue(lanes, 3)
+    assert lanes._lanes['one'].runners == 1
+    go.set()
+    for caller in callers:
+        caller.result()
+    spawned.join()
+    assert [sorted(numbers) for _, numbers in line.sent] == [[0], [1, 2, 3]]
 
 
 def test_a_message_has_no_more_than_it_may(lanes, line, in_thread, monkeypatch):

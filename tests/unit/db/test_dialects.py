@@ -1,7 +1,10 @@
 import contextlib
+import sqlite3
 import types
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import pool
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql
 
@@ -143,3 +146,27 @@ def test_mariadb_ends_a_transaction_whose_client_is_silent(timeout, idle):
 def test_what_is_no_single_name_is_left_to_libpq(host, monkeypatch):
     monkeypatch.setattr(dialects.socket, 'getaddrinfo', None)
     assert dialects._resolved(host, 5432) == {}
+
+
+class _Attributed(sqlite3.Connection):
+    """One that can be told something, as those of servers."""
+
+
+@pytest.mark.parametrize(('seconds', 'asked'), [(0.0, 0), (0.2, 0), (0.3, 1), (60.0, 1)])
+def test_a_connection_that_was_in_use_just_now_is_not_asked_whether_it_is_good(
+    monkeypatch, seconds, asked
+):
+    engine = sa.create_engine(
+        'sqlite://',
+        poolclass=pool.QueuePool,
+        pool_pre_ping=True,
+        connect_args={'factory': _Attributed},
+    )
+    pings, now = [], [100.0]
+    engine.dialect.do_ping = lambda connection: pings.append(connection) or True
+    monkeypatch.setattr(dialects.time, 'monotonic', lambda: now[0])
+    dialects._ping_what_has_rested(engine)
+    engine.connect().close()
+    now[0] += seconds
+    engine.connect().close()
+    assert len(pings) == asked
