@@ -23,6 +23,8 @@ import typing
 
 import yaml
 
+from obmd.common import threads
+
 METADATA = 'metadata.yaml'
 DEFAULT = 'default'
 #: bytes of metadata.yaml
@@ -229,7 +231,8 @@ def _load(path):
 
 
 def _open(path, flags):
-    return os.open(path, flags | os.O_NONBLOCK)  # it may have become a pipe
+    # it may have become a pipe
+    return threads.native_open(path, flags | os.O_NONBLOCK)
 
 
 def _place(error):
