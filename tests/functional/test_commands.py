@@ -162,9 +162,7 @@ def test_what_changes_is_seen_without_a_restart(client, folder):
 
 def test_a_script_that_is_gone_when_it_is_run_is_an_error(client, folder):
     write(folder, 'brief', {'default.sh': 'echo x'}, 'help: {summary: Brief}')
-    deployment.wait_until(
-        lambda: client.ask('GET', '/commands/brief')[0] == 200, 30, 'the command'
-    )
+    deployment.wait_until(lambda: client.ask('GET', '/commands/brief')[0] == 200, 30, 'the command')
     (folder / 'brief' / 'default.sh').write_text('#!/no/such/interpreter\n')
     ticket = client.run('brief', 'plain01')
     client.print(ticket)
