@@ -34,7 +34,7 @@ def admin(request, admin_hash):
     right = secrets.matches(token or '', admin_hash) and token is not None
     if not (known and right):
         refusal = errors.Unauthorized('admin credentials are needed')
-        refusal.asks_for_credentials = True
+        refusal.challenge = 'Basic realm="obmd", charset="UTF-8"'  # RFC 7617
         raise refusal
     if request.method in WRITES and _is_foreign(request.environ):
         raise errors.Forbidden('the request was made for a page from elsewhere')

@@ -175,7 +175,11 @@ def identify(request, services):
     :raises Forbidden: a browser sent an admin's write for a page from elsewhere.
     """
     if _bearer(request) is not None:
-        return holder(request, services)
+        try:
+            return holder(request, services)
+        except errors.Unauthorized as error:
+            error.challenge = 'Bearer realm="obmd"'  # RFC 6750, section 3
+            raise
     auth.admin(request, services.admin_hash)
     return ADMIN
 

@@ -104,8 +104,8 @@ def advise(answer, error):
     if answer.status_int in TRY_AGAIN:
         seconds = getattr(error, 'retry_after', None) or RETRY_AFTER
         answer.headers['Retry-After'] = str(max(1, math.ceil(seconds)))
-    if getattr(error, 'asks_for_credentials', False):
-        # RFC 7617
-        answer.headers['WWW-Authenticate'] = 'Basic realm="obmd", charset="UTF-8"'
+    challenge = getattr(error, 'challenge', None)
+    if challenge is not None:
+        answer.headers['WWW-Authenticate'] = challenge
     if isinstance(error, MethodNotAllowed):
         answer.headers['Allow'] = ', '.join(error.allowed)

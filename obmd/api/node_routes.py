@@ -8,7 +8,7 @@ from obmd.api.schemas import nodes as schemas
 
 _TEXT = {'type': 'string', 'maxLength': 255, 'pattern': '^[^\\x00]*$'}
 _PAGING = {
-    'limit': {'type': 'integer', 'minimum': 1, 'maximum': 10000, 'default': 1000},
+    'limit': {'type': 'integer', 'minimum': 1, 'maximum': 1000, 'default': 1000},
     'marker': {**_TEXT, 'description': 'What "next" of the page before said.'},
 }
 

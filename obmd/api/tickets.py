@@ -228,7 +228,16 @@ def read(services, job, clock=time.monotonic):
     """What the runs of a job have written until now, as far as it fits into a document.
 
     :returns: dict of position to (str of stdout, str of stderr).
+    :raises Unavailable: too many streams are open: this is one for a moment.
     """
+    services.slots.take()
+    try:
+        return _read(services, job, clock)
+    finally:
+        services.slots.give()
+
+
+def _read(services, job, clock):
     found, size, until = {}, 0, clock() + PATIENCE
     reader = output.Output(services, job)
     try:

@@ -145,7 +145,7 @@ class Table:
 class _Look:
     """One look at all folders, in any thread: it uses no lock and no logger.
 
-    :param kept: dict of (root, name) to (files, what they made), as of an earlier look.
+    :param kept: dict of (root, name) to (what was seen, what it made), as of an earlier look.
     """
 
     def __init__(self, folders, builtin, kept, begun_at):
@@ -171,6 +171,8 @@ class _Look:
             except commands.Invalid as error:
                 faults.append(Fault(None, root, str(error)))
                 continue
+            if commands.is_open(root):
+                faults.append(Fault(None, root, commands.OPEN))
             for name in names:
                 where = os.path.join(root, name)
                 if name in seen:
@@ -186,19 +188,20 @@ class _Look:
         self.snapshot = Snapshot(found, tuple(faults))
 
     def _read(self, root, name):
-        files = commands.files(os.path.join(root, name))
+        folder = os.path.join(root, name)
+        seen = commands.files(folder), commands.is_open(folder)
         before = self._before.get((root, name))
-        if before is None or before[0] != files:
-            before = files, _made(root, name, files, self._builtin.get(name))
+        if before is None or before[0] != seen:
+            before = seen, _made(root, name, *seen, self._builtin.get(name))
         self.kept[root, name] = before
         if isinstance(before[1], str):
             raise commands.Invalid(before[1])
         return before[1]
 
 
-def _made(root, name, files, builtin):
+def _made(root, name, files, open_to_all, builtin):
     try:
-        return commands.read(root, name, files, builtin)
+        return commands.read(root, name, files, builtin, open_to_all)
     except commands.Invalid as error:
         return str(error)
 

@@ -23,12 +23,16 @@ import typing
 
 import yaml
 
+from obmd.common import threads
+
 METADATA = 'metadata.yaml'
 DEFAULT = 'default'
 #: bytes of metadata.yaml
 LARGEST = 65536
 #: files in a command's folder
 MOST_FILES = 1000
+#: a note: who may change the folder decides what runs
+OPEN = 'this folder may be changed by every user of this machine'
 #: a name is a word of a command line and a part of URLs
 _NAME = re.compile('[A-Za-z0-9][A-Za-z0-9.-]{0,63}')
 #: characters of a text that the metadata may hold
@@ -146,10 +150,18 @@ def _file(entry):
     return File(entry.name, about.st_mode, about.st_size, changed)
 
 
-def read(root, name, found, builtin=None):
+def is_open(folder):
+    """Whether every user of this machine may put files there, or replace them."""
+    try:
+        return bool(os.stat(folder).st_mode & stat.S_IWOTH)
+    except OSError:
+        return False
+
+
+def read(root, name, found, builtin=None, open_to_all=False):
     """The command in ``root/name``.
 
-    :param found: what :func:`files` gave of it.
+    :param found: what :func:`files` gave of it.  :param open_to_all: what :func:`is_open` did.
     :param builtin: :class:`Command` of that name that obmd has, or None.
     :raises Invalid:
     """
@@ -161,7 +173,7 @@ def read(root, name, found, builtin=None):
             'or digit'
         )
     folder = os.path.join(root, name)
-    notes = []
+    notes = [OPEN] if open_to_all else []
     if any(one.name == METADATA for one in found):
         told = _metadata(name, _load(os.path.join(folder, METADATA)), notes)
     elif builtin is not None:
@@ -229,7 +241,8 @@ def _load(path):
 
 
 def _open(path, flags):
-    return os.open(path, flags | os.O_NONBLOCK)  # it may have become a pipe
+    # it may have become a pipe
+    return threads.native_open(path, flags | os.O_NONBLOCK)
 
 
 def _place(error):

@@ -85,6 +85,8 @@ def page(since=None, until=None, subject=None, action=None, job=None, before_id=
     :param before_id: int, id of the last entry seen.
     :returns: list of :class:`Entry`.
     """
+    if not all(nodes.storable(text) for text in (subject, action, job) if text is not None):
+        return []  # whoever writes stores no such text
     where = []
     if since is not None:
         where.append(_TABLE.c.at >= since)

@@ -6,11 +6,13 @@ Times are wall times, seconds since the epoch.
 Every function raises :class:`obmd.common.errors.Unavailable` when the database is not there.
 """
 
+import collections
 import dataclasses
 
 import sqlalchemy as sa
 
 from obmd.common import errors
+from obmd.common import ranges
 from obmd.db import audit
 from obmd.db import engine
 from obmd.db import models
@@ -261,9 +263,35 @@ def release_all(incarnation):
         return _update(session, mine, owner=None)
 
 
+def _result(session, job):
+    """:returns: :class:`obmd.db.audit.Entry`: how a job ended, and on which nodes not well."""
+    failed = session.execute(
+        sa.select(_RUNS.c.node_name, _RUNS.c.outcome)
+        .where(_RUNS.c.job_uuid == job.uuid, _RUNS.c.status != 0)
+        .order_by(_RUNS.c.position)
+    ).all()
+    counts = collections.Counter(outcome for _, outcome in failed)
+    names = [name for name, _ in failed if name is not None]
+    told = ''.join(f', {count} {outcome}' for outcome, count in sorted(counts.items()))
+    return audit.Entry(
+        job.ended_at,
+        'job end',
+        subject=job.subject,
+        label=job.label,
+        request_id=job.request_id,
+        door=job.door,
+        nodes=ranges.fold(names) if names else None,
+        job_uuid=job.uuid,
+        outcome=f'status {job.status}',
+        detail=f'{job.command}: {len(failed)} of {job.total} failed{told}',
+    )
+
+
 @engine.retried
 def end(uuid, incarnation, epoch, now):
     """End a job of ours that has no run left, with the largest status of its runs.
+
+    The audit trail tells with which result.
 
     :returns: :class:`Job` as it is now, or None: runs are left, or it is another's.
     """
@@ -278,6 +306,8 @@ def end(uuid, incarnation, epoch, now):
             status=sa.func.coalesce(largest.scalar_subquery(), 0),
         )
         row = session.execute(_BY_UUID, {'uuid': uuid}).one_or_none()
+        if done:
+            audit.add(session, _result(session, Job(*row)))
     if row is None:
         return None
     job = Job(*row)

@@ -202,3 +202,40 @@ def test_a_console_is_refused(one, instances):
     answer = one.call('GET', f'/node/cnode01/console?token={token}')
     assert answer.status_code == 400
     assert 'has no console' in answer.text
+
+
+def test_a_conductor_that_dies_while_a_machine_is_off_turns_it_on_at_its_next_start(
+    run, one, azure, token
+):
+    slow = azure.add('anode02')
+    slow.slow = 10**6
+    one.register('anode02', 'azure', {'azure_resource_group': 'hpc'})
+    headers = {'Authorization': f'Bearer {token}', 'Content-Type': MEDIA_TYPE}
+    relationships = {
+        'command': {'data': {'type': 'commands', 'id': 'estate-change'}},
+        'context': {'data': {'type': 'nodes', 'id': 'anode02'}},
+    }
+    data = {'type': 'tickets', 'attributes': {'arguments': ['mem-large']}}
+    body = json.dumps({'data': {**data, 'relationships': relationships}})
+    assert one.call('POST', '/action/tickets', data=body, headers=headers).status_code == 201
+    deployment.wait_until(lambda: slow.power == 'deallocating', 30, 'the machine going off')
+    one.kill()
+    slow.power, slow.slow = 'deallocated', 1
+    one.start()
+    deployment.wait_until(lambda: slow.power in ('starting', 'running'), 60, 'its start')
+
+
+def test_libraries_of_clouds_are_not_imported_unless_their_driver_is_enabled():
+    code = (
+        'import sys, obmd.cmd.all_in_one_service\n'
+        'from obmd.drivers import registry\n'
+        'registry.load()\n'
+        'print(sorted({"azure", "boto3", "botocore", "msal"} & set(sys.modules)))\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', code],
+        env=deployment.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == '[]\n', done.stderr

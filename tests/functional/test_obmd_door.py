@@ -225,7 +225,9 @@ def test_an_admin_route_without_the_admin_is_401(obmd, mock, method, path, autho
     headers = {} if authorization is None else {'Authorization': authorization}
     answer = obmd.exact(method, path, MOCK, admin=False, headers=headers)
     check_error(answer, 401, 'unauthorized')
-    assert answer.headers['WWW-Authenticate'].startswith('Basic ')
+    asked_for = answer.headers['WWW-Authenticate'].partition(' ')[0]
+    by_token = path.startswith('/api/') and str(authorization).startswith('Bearer')
+    assert asked_for == ('Bearer' if by_token else 'Basic')
     assert mock.power() == 'Mock Status'
 
 

@@ -1,6 +1,7 @@
 """``obm``: the command line of obmd, and its short forms ``power`` and ``estate``."""
 
 import argparse
+import functools
 import logging
 import os
 import sys
@@ -8,6 +9,7 @@ import sys
 from cliff import app
 from cliff import commandmanager
 
+from obmd.client import errors
 from obmd.client import settings
 from obmd.client import transport
 from obmd.client.cli import base
@@ -146,9 +148,29 @@ class Obm(app.App):
             )
         return self._client
 
+    def prepare_to_run_command(self, cmd):
+        """Let a command that stumbles over an answer say so."""
+        cmd.take_action = _judged(cmd.take_action)
+        if hasattr(cmd, 'produce_output'):
+            # a table is made of an answer row by row
+            cmd.produce_output = _judged(cmd.produce_output)
+
     def clean_up(self, cmd, result, err):
         if self._client is not None:
             self._client.close()
+
+
+def _judged(function):
+    @functools.wraps(function)
+    def judged(*args):
+        try:
+            return function(*args)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise errors.BadAnswer(
+                'the answer is not as it should be: is this obmd, and as new as obm?'
+            ) from error
+
+    return judged
 
 
 def _run(one, argv):

@@ -19,17 +19,20 @@ class Each(base.Command):
             return [nodes]
         return [node['name'] for node in self.client.nodes.list(nodes=nodes)]
 
-    def for_each(self, nodes, call):
+    def for_each(self, nodes, call, named=None):
         """Print what ``call(node)`` says of each node, or the error.
 
-        :param call: callable of a str that gives a str.  :returns: int, the exit status.
+        :param call: callable of a str that gives a str.
+        :param named: bool, whether a line starts with its node; None: if there are several.
+        :returns: int, the exit status.
         """
+        named = len(nodes) > 1 if named is None else named
         failed = False
         with futures.ThreadPoolExecutor(TOGETHER) as pool:
             waiting = {pool.submit(call, node): node for node in nodes}
             try:
                 for done in futures.as_completed(waiting):
-                    failed |= not self._tell(waiting[done], done, len(nodes) > 1)
+                    failed |= not self._tell(waiting[done], done, named)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

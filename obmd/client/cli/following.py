@@ -1,7 +1,6 @@
 """Follows a job to its end: its output, its failures, its exit status."""
 
 import base64
-import collections
 import contextlib
 import signal
 import threading
@@ -37,7 +36,7 @@ class Follower:
         self._lines = lines
         self._total = job.get('total') or 0
         self._states = {}
-        self._statuses = collections.defaultdict(list)
+        self._largest = None
 
     def follow(self):
         """:returns: int, the exit status: the largest of the job's."""
@@ -46,26 +45,27 @@ class Follower:
         self._screen.start(job['command'], self._total)
         try:
             for event in self._client.jobs.events(job['id']):
-                if event.name == 'run':
-                    self._run(event.data)
-                elif event.name == 'output':
-                    self._output(event.data)
-                elif event.name == 'gap':
-                    self._gap(event.data)
-                elif event.name == 'job':
+                if event.name == 'job':
                     status = event.data.get('status')
-        except (errors.Unreachable, errors.BadAnswer) as error:
-            raise errors.Unreachable(
+                else:
+                    self._take(event)
+        except errors.ClientError as error:
+            raise errors.ClientError(
                 f'{error}; the job goes on, see: obm job watch {job["id"]}'
             ) from None
         finally:
             self._screen.stop()
-        return exit_status(max(self._statuses, default=None) if status is None else status)
+        return exit_status(self._largest if status is None else status)
 
-    @property
-    def statuses(self):
-        """:returns: dict of int -> list of names, how the runs ended."""
-        return dict(self._statuses)
+    def _take(self, event):
+        take = {'run': self._run, 'output': self._output, 'gap': self._gap}.get(event.name)
+        # a newer server may tell more
+        if take is None:
+            return
+        try:
+            take(event.data)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise errors.BadAnswer(f'an event "{event.name}" is not as it should be') from None
 
     def _run(self, run):
         position, node, state = run['position'], run.get('node'), run['state']
@@ -79,7 +79,7 @@ class Follower:
             self._lines.end(position, node)
             status = run.get('status')
             status = 1 if status is None else status
-            self._statuses[status].append(node)
+            self._largest = max(status, self._largest or 0)
             self._screen.ended(position, bool(status) and not self._is_answer(run))
             self._tell(node, run, status)
 
@@ -101,7 +101,7 @@ class Follower:
         if 'base64' in data:
             written = base64.b64decode(data['base64'])
         else:
-            written = data['data'].encode('utf-8', 'surrogateescape')
+            written = data['data'].encode('utf-8', 'replace')
         self._lines.feed(data['position'], data.get('node'), data['stream'], written)
 
     def _gap(self, data):

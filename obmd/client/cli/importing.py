@@ -36,7 +36,7 @@ class NodeImport(each.Each):
             counts[done] += 1
             return done
 
-        status = self.for_each(list(given), put)
+        status = self.for_each(list(given), put, named=True)
         left = len(known - given.keys())
         told = [f'{count} {word}' for word, count in sorted(counts.items())]
         if failed := len(given) - sum(counts.values()):

@@ -35,7 +35,7 @@ class TokenList(base.Lister):
     """List the tokens that were issued."""
 
     columns = {
-        'Id': lambda token: token['id'],
+        'Id': lambda token: token['jti'],
         'Label': lambda token: token.get('label') or '',
         'State': lambda token: token.get('state') or '',
         'Commands': lambda token: token.get('commands') or 'all',

@@ -21,6 +21,7 @@ class GroupSet(base.Command):
     def take_action(self, parsed_args):
         base.open_database()
         group, _ = node_groups.keep(parsed_args.name, parsed_args.range)
+        base.audit(f'group set {group.name}', group.nodes)
         self.say(f'{group.name}: {base.printable(group.nodes)}')
 
 
@@ -43,6 +44,7 @@ class GroupRemove(base.Command):
     def take_action(self, parsed_args):
         base.open_database()
         node_groups.remove(parsed_args.name)
+        base.audit(f'group remove {parsed_args.name}')
 
 
 def _every_group():

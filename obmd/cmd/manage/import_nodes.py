@@ -1,9 +1,6 @@
 """``obmd-manage import-nodes``: nodes out of a file, as OpenFlight Action had it."""
 
-import getpass
-import os
 import sys
-import time
 
 import yaml
 
@@ -14,7 +11,6 @@ from obmd.common import parameters
 from obmd.common import ranges
 from obmd.common import ranks
 from obmd.common import secrets
-from obmd.db import audit
 from obmd.db import descriptions
 from obmd.db import nodes
 from obmd.db import ranks as rank_rows
@@ -178,22 +174,9 @@ class _Import:
 
     def record(self):
         """One entry of the audit trail for each outcome."""
-        now = time.time()
-        audit.write(
-            *(
-                audit.Entry(
-                    now,
-                    f'node import: {outcome}',
-                    subject=base.NAME,
-                    claimed_user=getpass.getuser(),
-                    claimed_uid=os.getuid(),
-                    nodes=ranges.fold(self.names[outcome]),
-                    outcome='ok',
-                )
-                for outcome in (CREATED, CHANGED)
-                if self.names[outcome]
-            )
-        )
+        for outcome in (CREATED, CHANGED):
+            if self.names[outcome]:
+                base.audit(f'node import: {outcome}', ranges.fold(self.names[outcome]))
 
 
 def _keyring(path):

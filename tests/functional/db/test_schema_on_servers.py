@@ -1,13 +1,10 @@
 """Every way to the newest schema, on each database."""
 
-import contextlib
-
 import eventlet
 import pytest
 import sqlalchemy as sa
 from alembic import autogenerate
 from alembic import migration
-from oslo_db import exception as db_exc
 
 from obmd.common import errors
 from obmd.conf import CONF
@@ -104,46 +101,6 @@ def test_another_programs_database_is_refused(new_database):
     with pytest.raises(errors.Fatal, match='obmd-manage import obmd'):
         engine.upgrade()
     assert sa.inspect(engine.current()).get_table_names() == ['nodes']
-
-
-class Cut(db_exc.DBError):
-    pass
-
-
-@contextlib.contextmanager
-def cut_off_after(count):
-    """End an upgrade before it would change something for the time after ``count``."""
-    left = [count]
-
-    def before(connection, cursor, statement, *unused):
-        if statement.lstrip().startswith(('CREATE', 'ALTER', 'INSERT', 'UPDATE')):
-            left[0] -= 1
-            if left[0] < 0:
-                raise Cut('cut')
-
-    changed = engine.current()
-    sa.event.listen(changed, 'before_cursor_execute', before)
-    try:
-        yield
-    finally:
-        sa.event.remove(changed, 'before_cursor_execute', before)
-
-
-@pytest.mark.parametrize('new_database', ['postgresql', 'mariadb'], indirect=True)
-def test_an_upgrade_that_was_cut_off_anywhere_goes_on(new_database):
-    for count in range(80):
-        try:
-            with cut_off_after(count):
-                engine.upgrade()
-            break
-        except errors.Fatal:
-            engine.upgrade()
-            engine.check_schema()
-            assert_as_the_models_say()
-        with engine.writer() as connection:
-            for table in sa.inspect(connection).get_table_names():
-                connection.execute(sa.text(f'DROP TABLE {table}'))
-    assert count > 10
 
 
 def test_an_upgrade_keeps_neither_its_lock_nor_its_patience(new_database):

@@ -421,3 +421,9 @@ class TestGroups:
         body = {'nodes': 'n1'}
         error(api.app.put_json(f'{self.GROUPS}/a', body, headers=mine, status=403))
         assert get(self.GROUPS, headers=mine) == {'groups': [], 'next': None}
+
+
+def test_who_comes_with_a_wrong_access_token_is_asked_for_one(api, admin):
+    for headers, asked in (({'Authorization': 'Bearer x'}, 'Bearer '), ({}, 'Basic ')):
+        answer = api.app.get(PATH, headers=headers, status=401)
+        assert answer.headers['WWW-Authenticate'].startswith(asked)

@@ -141,6 +141,15 @@ def test_a_folder_with_too_many_is_told(table, first, monkeypatch):
     assert names(table) == ['power-off']
 
 
+def test_a_folder_that_everybody_may_change_is_told(table, first, second):
+    first.chmod(0o777)
+    add(second, 'load').chmod(0o777)
+    assert [(one.where, one.reason) for one in table.snapshot().faults] == [
+        (str(first), commands.OPEN)
+    ]
+    assert table.get('load').notes == (commands.OPEN,)
+
+
 # -- what changes ----------------------------------------------------------------------------------
 
 

@@ -73,3 +73,10 @@ def test_old_entries_are_forgotten():
 def test_nothing_to_write_is_fine():
     audit.write()
     assert ats() == []
+
+
+@pytest.mark.parametrize('text', ['', 'a\0b', '\ud800', 'x' * 300])
+def test_what_cannot_be_stored_finds_nothing(text):
+    audit.write(audit.Entry(1.0, 'a'))
+    for name in ('subject', 'action', 'job'):
+        assert ats(**{name: text}) == []

@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from obmd.common import errors
+from obmd.db import audit
 from obmd.db import jobs
 from obmd.db import runs
 
@@ -133,6 +134,29 @@ def test_a_job_ends_when_no_run_is_left_with_the_largest_status():
     assert jobs.end(job.uuid, A, 1, 3000.0) == ended == jobs.get(job.uuid)
     assert jobs.claim(job.uuid, B, A, 1) is None
     assert jobs.owned_by(A) == []
+
+
+def test_the_result_of_a_job_is_in_the_audit_trail_once():
+    job = make(total=4, subject='jti-1', label='alice', door='action', request_id='req-1')
+    assert jobs.claim(job.uuid, A, None, 0) == 1
+    finish(job, (0, 7, 1, 7))
+    jobs.end(job.uuid, A, 1, 2000.0)
+    jobs.end(job.uuid, A, 1, 2001.0)
+    (entry,) = audit.page(job=job.uuid)
+    assert (entry.at, entry.action, entry.outcome) == (2000.0, 'job end', 'status 7')
+    assert (entry.subject, entry.label, entry.door) == ('jti-1', 'alice', 'action')
+    assert (entry.nodes, entry.request_id) == ('n[1-3]', 'req-1')
+    assert entry.detail == 'power-off: 3 of 4 failed, 3 exited'
+
+
+def test_a_job_that_went_well_names_no_node_in_the_audit_trail():
+    job = make()
+    assert jobs.claim(job.uuid, A, None, 0) == 1
+    finish(job)
+    jobs.end(job.uuid, A, 1, 2000.0)
+    (entry,) = audit.page(job=job.uuid)
+    assert (entry.nodes, entry.outcome) == (None, 'status 0')
+    assert entry.detail == 'power-off: 0 of 2 failed'
 
 
 def test_a_former_owner_ends_nothing():

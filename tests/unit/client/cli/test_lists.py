@@ -5,7 +5,7 @@ import pytest
 from tests.unit.client.fake import a_job
 
 RUN = {'node': 'n1', 'state': 'ended', 'outcome': 'lost', 'status': 1, 'reason': 'gone'}
-TOKEN = {'id': 't1', 'state': 'good', 'commands': None, 'nodes': 'n[1-3]', 'operations': ['jobs']}
+TOKEN = {'jti': 't1', 'state': 'good', 'commands': None, 'nodes': 'n[1-3]', 'operations': ['jobs']}
 ENTRY = {'at': '2026-11-20T10:00:00Z', 'subject': 't1', 'label': 'bob', 'action': 'node create'}
 
 
@@ -42,6 +42,13 @@ def test_what_there_is_is_listed(api, obm, words, path, answer, expected):
     assert obm.run(*words.split(), *more, '-f', 'json') == 0
     (row,) = json.loads(obm.out)
     assert expected.items() <= row.items()
+
+
+@pytest.mark.parametrize('page', [{}, [], {'jobs': [{}], 'next': None}, {'jobs': 5}])
+def test_an_answer_that_lacks_something_is_told(api, obm, page):
+    api.on('GET', '/jobs', (200, page))
+    assert obm.run('job', 'list', '-f', 'json') == 1
+    assert obm.err == 'obm: the answer is not as it should be: is this obmd, and as new as obm?\n'
 
 
 def test_an_audit_is_asked_for_what_was_said(api, obm):

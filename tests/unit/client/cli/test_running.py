@@ -233,6 +233,37 @@ def test_a_stream_that_is_lost_names_the_job(api, obm, monkeypatch):
     assert 'obm job watch j1' in obm.err
 
 
+def test_an_event_of_a_newer_server_is_passed_over(api, obm):
+    job(api, event('mood', {'good': True}), job_event(0))
+    assert obm.run('power', 'on', 'n1') == 0
+
+
+@pytest.mark.parametrize(
+    ('name', 'data'),
+    [('run', {}), ('output', {'position': 0}), ('output', {'base64': '!'}), ('run', 5)],
+)
+def test_an_event_that_lacks_something_is_told(api, obm, name, data):
+    job(api, event(name, data), job_event(0))
+    assert obm.run('power', 'on', 'n1') == 1
+    assert f'an event "{name}" is not as it should be; the job goes on' in obm.err
+
+
+def test_files_that_cannot_be_written_are_told_with_the_job(api, obm, tmp_path):
+    (tmp_path / 'n1.out').mkdir()
+    job(api, output_event(0, 'n1', 'x'), job_event(0))
+    assert obm.run('power', 'on', 'n1', '-o', str(tmp_path)) == 1
+    assert 'n1.out: Is a directory; the job goes on, see: obm job watch j1' in obm.err
+
+
+def test_a_character_may_come_in_two_parts(api, obm):
+    obm.stdout = stream(terminal=True)
+    parts = [{'base64': 'ww=='}, {'base64': 'qQ=='}]
+    about = {'position': 0, 'node': 'n1', 'stream': 'stdout', 'data': '?'}
+    job(api, *(event('output', about | part) for part in parts), job_event(0))
+    obm.run('power', 'on', 'n1')
+    assert obm.out == 'é'
+
+
 def test_what_a_script_says_does_not_command_the_terminal(api, obm):
     obm.stdout = stream(terminal=True)
     job(api, output_event(0, 'n1', '\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b[2J\n'), job_event(0))
