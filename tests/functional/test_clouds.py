@@ -11,10 +11,10 @@ from moto.server import ThreadedMotoServer
 
 from tests.functional import azure_cloud
 from tests.functional import deployment
+from tests.functional import flight
 from tests.functional.common import certificates
 
 REGION = 'eu-west-2'
-MANAGE = 'import sys; from obmd.cmd.manage.app import main; sys.exit(main())'
 MEDIA_TYPE = 'application/vnd.api+json'
 
 
@@ -43,12 +43,24 @@ def azure(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def one(ec2, azure, tmp_path_factory):
+def commands(tmp_path_factory):
+    """A folder of commands: ``where`` tells a node's instance."""
+    folder = tmp_path_factory.mktemp('commands')
+    (folder / 'where').mkdir()
+    (folder / 'where' / 'metadata.yaml').write_text('help: {summary: Where}')
+    (folder / 'where' / 'default.sh').write_text('#!/bin/sh\necho "$ec2_id"\n')
+    (folder / 'where' / 'default.sh').chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def one(ec2, azure, commands, tmp_path_factory):
     folder = tmp_path_factory.mktemp('secrets')
     (folder / 'aws').write_text('[default]\naws_access_key_id = a\naws_secret_access_key = b\n')
     (folder / 'azure').write_text('hush')
     config = {
         'drivers': {'enabled': 'none,mock,aws,azure'},
+        'actions': {'command_dirs': commands},
         'aws': {'credentials_file': folder / 'aws', 'endpoint_url': ec2.meta.endpoint_url},
         'azure': {
             'subscription_id': azure_cloud.SUBSCRIPTION,
@@ -66,16 +78,7 @@ def one(ec2, azure, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def token(one):
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', MANAGE]
-        + ['--config-file', one.config, 'generate-token', '--label', 'alice'],
-        env=deployment.environment(OBMD_STATE_DIR=one.state),
-        cwd=one.folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return flight.manage(one, 'generate-token', '--label', 'alice').strip()
 
 
 @pytest.fixture
@@ -129,6 +132,18 @@ def machine(one, azure):
     return made
 
 
+@pytest.fixture
+def manage(one, tmp_path):
+    """``manage(nodes)`` imports a map of nodes.  :returns: str, what it says."""
+
+    def manage(nodes):
+        file = tmp_path / 'nodes.yaml'
+        file.write_text(json.dumps(nodes))  # which is YAML
+        return flight.manage(one, 'import-nodes', str(file))
+
+    return manage
+
+
 def on(name, text):
     return [f'{name}{number}: {text}' for number in ('01', '02', '03')]
 
@@ -150,6 +165,22 @@ def test_the_type_of_an_instance_is_changed_while_it_is_off(run, instances):
         ['cnode01: Machine type already compute-large'],
         [0],
     )
+
+
+def test_an_imported_instance_has_its_driver_and_its_scripts_their_parameters(
+    run, ec2, manage, commands
+):
+    made = ec2.run_instances(
+        ImageId='ami-12c6146b', MinCount=2, MaxCount=2, InstanceType='t3.medium'
+    )
+    first, second = (one['InstanceId'] for one in made['Instances'])
+    ec2.stop_instances(InstanceIds=[second])
+    node = {'ranks': ['aws'], 'ec2_id': first, 'aws_region': REGION}
+    manage({'cnode11': node})
+    assert run('power-status', 'cnode11') == (['cnode11: ON'], [0])
+    assert run('where', 'cnode11') == ([f'cnode11: {first}'], [0])
+    manage({'cnode11': {**node, 'ec2_id': second}})
+    assert run('power-status', 'cnode11') == (['cnode11: OFF'], [123])
 
 
 def test_a_type_that_there_is_not_is_answered_with_the_list(run, instances):
