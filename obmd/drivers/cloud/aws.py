@@ -10,6 +10,7 @@ import threading
 import boto3.session
 import botocore.config
 import botocore.exceptions
+import botocore.loaders
 import botocore.parsers
 import botocore.session
 
@@ -214,6 +215,19 @@ def _told(error):
 
 # -- clients: one for all nodes of a region -----------------------------------------------------
 
+
+def _load():
+    """What the library reads for its first client takes it a quarter of a second: that is spent at
+    the start and not while consoles wait.  :returns: a loader that has read it."""
+    loader = botocore.loaders.create_loader()
+    for kind in ('service-2', 'endpoint-rule-set-1'):
+        loader.load_service_model('ec2', kind)
+    for name in ('endpoints', 'partitions', 'sdk-default-configuration', '_retry'):
+        loader.load_data(name)
+    return loader
+
+
+_loader = _load()
 _making = threading.Lock()
 #: of the thread that calls: until when the library may try
 _limits = threading.local()
@@ -232,8 +246,7 @@ def _session(credentials_file, profile):
         session.set_config_variable('credentials_file', credentials_file)
     if profile:
         session.set_config_variable('profile', profile)
-    # read once, here and not while consoles wait: it takes a third of a second
-    session.get_component('data_loader').load_service_model('ec2', 'service-2')
+    session.register_component('data_loader', _loader)
     return boto3.session.Session(botocore_session=session)
 
 
