@@ -15,7 +15,7 @@ from obmd.db import audit
 
 LOG = logging.getLogger(__name__)
 
-NATIVE, ACTION = 'native', 'action'
+NATIVE, ACTION, OBMD = 'native', 'action', 'obmd'
 
 
 def record(

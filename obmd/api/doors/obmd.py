@@ -7,10 +7,12 @@ error says what it was.
 import re
 
 from obmd.api import auth
+from obmd.api import bearer
 from obmd.api import delivery
 from obmd.api import http
 from obmd.api import operations
 from obmd.api import registration
+from obmd.api import trail
 from obmd.api import validation
 from obmd.api.schemas import obmd as schemas
 from obmd.common import callers
@@ -39,6 +41,7 @@ def register(request, services):
         services.public_key, label, body['type'], body['info'], body.get('group')
     )
     operations.tell(services.conductor_api.node_changed, node)
+    _record(request, 'node create', label)
     return http.Response()
 
 
@@ -48,6 +51,7 @@ def unregister(request, services):
     node = nodes.delete(operations.check_label(request.label))
     if node is not None:
         operations.tell(services.conductor_api.node_deleted, node)
+        _record(request, 'node delete', node.name)
     return http.Response()
 
 
@@ -60,6 +64,7 @@ def issue_token(request, services):
     if node is None:
         raise errors.NotFound('there is no such node', label)
     operations.tell(services.conductor_api.token_changed, node)
+    _record(request, 'node token issue', label)
     return http.json_response({'token': token})
 
 
@@ -69,7 +74,12 @@ def revoke_token(request, services):
     node = nodes.clear_token(operations.check_label(request.label))
     if node is not None:
         operations.tell(services.conductor_api.token_changed, node)
+        _record(request, 'node token revoke', node.name)
     return http.Response()
+
+
+def _record(request, action, name):
+    trail.record(request, bearer.ADMIN, action, nodes=[name], door=trail.OBMD)
 
 
 # -- the holder of the token ------------------------------------------------------------------

@@ -59,6 +59,7 @@ COMMANDS = {
     'generate-token': tokens.GenerateToken,
     'generate-jwt-secret': tokens.GenerateJwtSecret,
     'audit list': audits.AuditList,
+    'audit forget': audits.AuditForget,
     'import obmd': import_obmd.ImportObmd,
     'import-nodes': import_nodes.ImportNodes,
     'group set': groups.GroupSet,

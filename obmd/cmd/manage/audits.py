@@ -50,6 +50,29 @@ class AuditList(base.Lister):
         return columns, map(_row, _entries(parsed_args))
 
 
+class AuditForget(base.Command):
+    """Delete the entries of before a time, for good; this is an entry itself."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--before',
+            type=_moment,
+            required=True,
+            metavar='TIME',
+            help='As for "audit list", e.g. 365d.',
+        )
+        return parser
+
+    def take_action(self, parsed_args):
+        base.open_database()
+        total = 0
+        while count := audit.forget(parsed_args.before, base.PAGE):
+            total += count
+        base.audit('audit forget', detail=f'before {base.when(parsed_args.before)}')
+        self.say(f'{total} deleted')
+
+
 def _entries(asked):
     """Yield :class:`obmd.db.audit.Entry`, the newest first."""
     action = f'command {asked.command}' if asked.command else asked.action

@@ -15,6 +15,7 @@ from obmd.common.deadline import Deadline
 from obmd.conductor import routing
 from obmd.conductor import shadow
 from obmd.conductor import writes
+from obmd.db import audit
 from obmd.db import nodes
 from obmd.db import owners
 from obmd.drivers import registry
@@ -727,3 +728,30 @@ class TestConsole:
         assert api.services.slots.taken == 0
         body.close()
         assert list(body) == [] and api.services.slots.taken == 0
+
+
+def test_what_the_admin_does_here_is_audited(api, admin):
+    last = max((entry.id for entry in audit.page(limit=1)), default=0)
+    for method, path in (
+        ('PUT', '/node/audited'),
+        ('POST', '/node/audited/token'),
+        ('DELETE', '/node/audited/token'),
+        ('DELETE', '/node/audited'),
+        ('DELETE', '/node/audited'),
+    ):
+        body = b'{"type": "mock", "info": {}}' if method == 'PUT' else b''
+        api.app.request(path, method=method, body=body, headers=admin)
+    found = [entry for entry in reversed(audit.page(limit=10)) if entry.id > last]
+    assert [(entry.action, entry.nodes) for entry in found] == [
+        ('node create', 'audited'),
+        ('node token issue', 'audited'),
+        ('node token revoke', 'audited'),
+        ('node delete', 'audited'),
+    ]
+    assert {(entry.subject, entry.door) for entry in found} == {('admin', 'obmd')}
+
+
+def test_what_is_refused_here_is_not_audited_as_done(api):
+    last = max((entry.id for entry in audit.page(limit=1)), default=0)
+    api.app.put_json('/node/audited', {'type': 'mock', 'info': {}}, status=401)
+    assert [entry for entry in audit.page(limit=1) if entry.id > last] == []

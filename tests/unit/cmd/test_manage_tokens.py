@@ -186,3 +186,11 @@ def test_a_wrong_filter_is_refused(ready, argv):
 def test_a_trail_holds_no_escape_sequences(ready):
     write(subject='jti', claimed_user='\x1b[31mroot', detail='\x07')
     assert '\x1b' not in ready('audit', 'list', '-f', 'value')[1]
+
+
+def test_old_entries_are_forgotten_and_that_is_an_entry(ready):
+    write(subject='old', at=time.time() - 10 * 86400)
+    write(subject='new')
+    assert ready('audit', 'forget', '--before', '7d') == (0, '1 deleted\n', '')
+    assert [entry['Action'] for entry in entries(ready)] == ['audit forget', 'command power-off']
+    assert ready('audit', 'forget')[0] == 2
