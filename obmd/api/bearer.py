@@ -196,12 +196,6 @@ def holder(request, services):
     return verify(text, services.jwt_key, services.clock)
 
 
-def checker(request, services):
-    """:returns: a callable that goes on without the request: it raises Unauthorized as soon as
-    the token that was good is not good any more."""
-    return functools.partial(verify, _bearer(request), services.jwt_key, services.clock)
-
-
 def _bearer(request):
     """:returns: str, the credentials of RFC 6750, or None: another scheme, or none."""
     scheme, _, text = request.environ.get('HTTP_AUTHORIZATION', '').partition(' ')

@@ -11,19 +11,15 @@ OpenFlight Action's client gives up when nothing has come for 60 s
 """
 
 import collections
-import logging
 import threading
 import time
 
 from obmd.api import lines
-from obmd.common import errors
 from obmd.common import keepalive
 from obmd.common import threads
 from obmd.common import timers
 from obmd.conf import CONF
 from obmd.streams import viewer
-
-LOG = logging.getLogger(__name__)
 
 #: parts of the time that a client waits: until something is sent, and after which it may have left
 #: because nothing came
@@ -133,23 +129,21 @@ class Following(viewer.Stream):
 
     :param place: :class:`Place`.
     :param key: by which ``places`` keeps it.
-    :param check: raises Unauthorized when the client's token is not good any more.
     :param source: str, the address of a client that asks again in silence, or None: it is none of
         those.  They take any number of zeros in front of a chunk's size.
     """
 
     write_timeout = 60.0
 
-    def __init__(self, place, key, places, check, source=None, clock=time.monotonic):
+    def __init__(self, place, key, places, source=None, clock=time.monotonic):
         super().__init__()
         self._place = place
         self._key = key
         self._places = places
-        self._check = check
         self._clock = clock
         self._source = source
         self._timeout = CONF.actions.stream_timeout
-        self._told_at = self._checked_at = clock()
+        self._told_at = clock()
         if self._timeout:
             zeros = keepalive.DIGITS if source is None else keepalive.MANY
             self.keepalive = SOON * self._timeout, zeros
@@ -158,7 +152,7 @@ class Following(viewer.Stream):
     def __next__(self):
         while self.ended is None:
             data = self._place.read(LOOK)
-            if self.ended is not None or not self._is_good():
+            if self.ended is not None:
                 break
             if data:
                 self._told_at = self._clock()
@@ -167,21 +161,6 @@ class Following(viewer.Stream):
             if self._place.finished:
                 self.end('finished')
         raise StopIteration
-
-    def _is_good(self):
-        now = self._clock()
-        if now - self._checked_at < CONF.console.revocation_check_interval:
-            return True
-        self._checked_at = now
-        try:
-            self._check()
-        except errors.Unauthorized as error:
-            LOG.info('a stream of a ticket ends: %s', error.reason)
-            self.end('revoked')
-            return False
-        except errors.Unavailable as error:
-            LOG.warning('whether a token is still good is not known: %s', error.reason)
-        return True
 
     def _is_late(self):
         return self._timeout and self._clock() - self._told_at >= LATE * self._timeout

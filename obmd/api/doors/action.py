@@ -273,12 +273,12 @@ def stream(request, services):
         if place is None:
             with_names = job.context_type == tickets.GROUPS
             place = following.Place(output.Output(services, job), with_names)
-        check = bearer.checker(request, services)
-        made = following.Following(place, key, _places, check, source)
+        made = following.Following(place, key, _places, source)
     except BaseException:
         services.slots.give()
         raise
     made.on_end(services.slots.give)
+    services.vigil.add(made, identity)
     return http.Response(made, content_type='text/plain', headers=[('X-Accel-Buffering', 'no')])
 
 

@@ -6,6 +6,7 @@ import urllib.parse
 import pytest
 
 from obmd.api import bearer
+from obmd.api import following
 from obmd.api import jobs as api_jobs
 from obmd.api import output
 from obmd.api.doors import action
@@ -657,6 +658,15 @@ def test_streams_are_counted_and_bounded(door, api, made, conf):
     response = door('GET', f'/streaming/tickets/{made["id"]}', status=503)
     assert response.headers['Retry-After']
     error(response)
+
+
+def test_a_stream_is_watched_for_the_end_of_its_token(door, api, made, monkeypatch):
+    watched = []
+    monkeypatch.setattr(api.services.vigil, 'add', lambda *args: watched.append(args))
+    door('GET', f'/streaming/tickets/{made["id"]}')
+    ((stream, identity),) = watched
+    assert isinstance(stream, following.Following)
+    assert identity.subject == jobs.get(made['id']).subject
 
 
 def test_a_stream_that_cannot_be_opened_takes_no_place(door, api, made, monkeypatch):

@@ -5,7 +5,6 @@ import threading
 import pytest
 
 from obmd.api import following
-from obmd.common import errors
 from obmd.common import keepalive
 from tests.unit.api.test_lines import ended
 from tests.unit.api.test_lines import out
@@ -71,9 +70,9 @@ def places(clock):
 
 @pytest.fixture
 def follow(clock, places):
-    def follow(output, key='key', check=lambda: None, place=None, source=None):
+    def follow(output, key='key', place=None, source=None):
         place = place or following.Place(output, with_names=False)
-        return following.Following(place, key, places, check, source, clock)
+        return following.Following(place, key, places, source, clock)
 
     return follow
 
@@ -171,36 +170,6 @@ def test_places_are_bounded(clock):
         places.keep(number, following.Place(output, False), 60)
     assert outputs[0].closed.wait(10)
     assert places.take(0) is None and places.take(2) is not None
-
-
-def test_a_stream_ends_when_its_token_does(follow, clock):
-    def check():
-        raise errors.Unauthorized('revoked')
-
-    output = Silent()
-    output.during = lambda: clock.pass_(10)
-    stream = follow(output, check=check)
-    assert list(stream) == []
-    assert stream.ended == 'revoked'
-    assert output.closed.wait(10)
-
-
-def test_no_byte_goes_to_a_token_that_has_ended(follow, clock):
-    def check():
-        raise errors.Unauthorized('revoked')
-
-    output = Silent([out(b'secret\n')])
-    output.during = lambda: clock.pass_(20)
-    assert list(follow(output, check=check)) == []
-
-
-def test_a_stream_goes_on_while_the_database_is_away(follow, clock):
-    def check():
-        raise errors.Unavailable('the database does not answer')
-
-    output = Output([], [out(b'a\n')], [ended()])
-    output.during = lambda: clock.pass_(20)
-    assert b''.join(follow(output, check=check)) == b'a\n'
 
 
 def test_a_client_is_kept_alive_in_time(follow):
