@@ -8,6 +8,7 @@ servers of their own.
 from bench.measures import agents
 from bench.measures import consoles
 from bench.measures import crowd
+from bench.measures import jobs
 from bench.measures import power
 from bench.measures import service
 from bench.measures import sweep
@@ -20,8 +21,10 @@ MEASURES = {
     'silent': sweep.silent,
     'status': power.status,
     'power_on': power.power_on,
+    'job_power': jobs.power,
     'consoles': consoles.consoles,
     'revocation': consoles.revocation,
     'crowd': crowd.crowd,
+    'jobs': jobs.scripts,
     'agents': agents.agents,
 }

@@ -73,7 +73,7 @@ class Output:
         self._closed = False
         self._names = {}
         self._states = {}
-        #: position -> (row as told, when): ended, and its output is not whole yet
+        #: position -> (row as told, bytes, when, runner): ended, and its output is not whole yet
         self._pending = {}
         self._received = {}
         #: when output came, or room was made for more, at last
@@ -208,7 +208,7 @@ class Output:
             self._runners.add(runner)
             self._source(runner)
         if state == runs.ENDED and runner is not None and position not in self._whole:
-            self._pending[position] = shown, size, self._clock()
+            self._pending[position] = shown, size, self._clock(), runner
         else:
             self._put(RUN, position, shown)
 
@@ -295,17 +295,22 @@ class Output:
 
     def _give_up_waiting(self):
         late = self._clock() - PATIENCE
-        if self._moved_at >= late:
-            return
-        for position in [p for p, one in self._pending.items() if one[2] < late]:
-            self._settle(position)
+        silent = self._moved_at < late
+        for position, (shown, _, since, runner) in list(self._pending.items()):
+            # who is dead and has not said how a run ended will not say it
+            untold = shown['outcome'] == runs.LOST and not self._lives(runner)
+            if since < late and (silent or untold):
+                self._settle(position)
+
+    def _lives(self, runner):
+        return any(one.incarnation == runner for one in self._services.router.living)
 
     def _settle(self, position):
         """The output of a run is whole, or will not be: tell its end, if it is known."""
         waiting = self._pending.pop(position, None)
         if waiting is None:
             return
-        shown, size, _ = waiting
+        shown, size, *_ = waiting
         missing = (size or 0) - self._received.get(position, 0)
         if position not in self._whole and missing > 0:
             self._put(GAP, position, missing)

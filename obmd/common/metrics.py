@@ -329,6 +329,12 @@ AGENT_WINDOWS_MISSED = Events(
     'obmd_agent_windows_missed_total',
     'Times that an agent which was alive did not report in for [agent] heartbeat_timeout.',
 )
+JOBS_OWNED = State('obmd_jobs_owned', 'Jobs that this conductor owns and that have not ended.')
+RUNS = State('obmd_runs', 'Runs of jobs at this conductor.', ('state',))
+RUNS_ENDED = Events('obmd_runs_ended_total', 'Runs of jobs that ended here.', ('outcome',))
+RUN_WAITS = Durations(
+    'obmd_run_wait_seconds', 'Waits of runs for a place at this conductor, [actions] max_jobs.'
+)
 STREAMS_CUT = Events(
     'obmd_streams_cut_total', 'Streams ended because their right ended.', ('reason',)
 )

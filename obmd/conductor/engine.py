@@ -3,6 +3,8 @@
 import logging
 
 from obmd.common import errors
+from obmd.common import exposition
+from obmd.common import metrics
 from obmd.conductor import execution
 from obmd.conductor import job_keeping
 from obmd.conductor import job_manager
@@ -44,7 +46,14 @@ class Engine:
         :param home: str of hex digits, the same at each start of this conductor.
         """
         self._executor.begin(home or self._me.incarnation)
+        exposition.watch('jobs', self.tell)
+        exposition.watch_pool('runs', lambda: (self._runs.running, CONF.actions.max_jobs))
         self._keeping.start()
+
+    def tell(self):
+        """Set the states for ``/metrics``."""
+        metrics.JOBS_OWNED.set(len(self._jobs))
+        self._runs.tell()
 
     def look(self, live, rows):
         """After each look at the conductors.

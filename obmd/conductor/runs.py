@@ -14,6 +14,7 @@ import threading
 import time
 
 from obmd.common import errors
+from obmd.common import metrics
 from obmd.common import threads
 from obmd.conductor import lease as leases
 from obmd.conductor import turns
@@ -37,14 +38,16 @@ class Work:
     """One run, here.
 
     :ivar spec: :class:`obmd.conductor.work.Spec`.
+    :ivar asked_at: monotonic s.
     :ivar live: :class:`obmd.conductor.node.LiveNode`, or None: the command has no nodes.
     :ivar stopped: None, or the outcome that it was made to end with.
     """
 
-    __slots__ = ('live', 'node_uuid', 'position', 'reason', 'spec', 'stopped')
+    __slots__ = ('asked_at', 'live', 'node_uuid', 'position', 'reason', 'spec', 'stopped')
 
-    def __init__(self, spec, position, live):
+    def __init__(self, spec, position, live, asked_at):
         self.spec = spec
+        self.asked_at = asked_at
         self.position = position
         self.live = live
         self.node_uuid = live.uuid if live is not None else None
@@ -118,8 +121,15 @@ class Runs:
         self._stopping = False
         self._pumping = False
 
-    def __len__(self):
+    @property
+    def running(self):
+        """int, runs that have begun and not ended."""
         return len(self._running)
+
+    def tell(self):
+        """Set the states for ``/metrics``."""
+        metrics.RUNS.set(len(self._running), 'running')
+        metrics.RUNS.set(len(self._turns), 'waiting')
 
     # -- what the owner of a job asks ---------------------------------------------------------
 
@@ -143,7 +153,7 @@ class Runs:
             except errors.ObmdError as error:
                 refused[position] = error
                 continue
-            fresh.append(Work(spec, position, live))
+            fresh.append(Work(spec, position, live, self._monotonic()))
         self._executor.expect(spec, ahead)
         with self._lock:
             self._shares.setdefault(spec.job, _Share(spec.width))
@@ -166,10 +176,6 @@ class Runs:
         for one in reversed(list(self._running.values())):
             if one.spec.job == job:
                 self._end(one, runs.CANCELLED)
-
-    def running(self, job):
-        """:returns: list of int, positions of the runs of a job that run here."""
-        return [one.position for one in list(self._running.values()) if one.spec.job == job]
 
     def stop(self, deadline):
         """Begin nothing more; what runs has half of the time until the deadline to end by itself,
@@ -267,6 +273,9 @@ class Runs:
         self._forget(by_position.values())  # cancelled meanwhile, or another conductor's
         if mine:
             self._shares[job].begun += len(mine)
+            now = self._monotonic()
+            for one in mine:
+                metrics.RUN_WAITS.observe(now - one.asked_at)
             self._running.update((one.key, one) for one in mine)
             self._executor.start(mine, functools.partial(self._have_begun, mine), self._ended)
         return True
@@ -284,6 +293,7 @@ class Runs:
         end = runs.End(
             one.spec.job, one.position, outcome, status, one.reason or reason, output_bytes
         )
+        metrics.RUNS_ENDED.count(outcome)
         self._reports.ended(one.spec, end)
         self._forget([one])
         self._bell.set()

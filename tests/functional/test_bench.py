@@ -49,6 +49,16 @@ def test_a_quick_run_of_agents_over_rabbitmq(tmp_path):
     assert 0 < rows['heartbeats_rows']['value'] < 10
 
 
+@pytest.mark.needs('ipmi_sim', 'ipmipower', 'ipmitool')
+def test_a_quick_run_of_jobs(tmp_path):
+    path = tmp_path / 'results.json'
+    done = _bench('--quick', '--only', 'jobs', '--only', 'job_power', '--json', str(path))
+    assert done.returncode == 0, done.stderr
+    rows = {row['name']: row for row in json.loads(path.read_text())['rows']}
+    assert {'job_8', 'job_32', 'job_post', 'job_output', 'job_readers', 'job_power'} <= rows.keys()
+    assert rows['job_8']['peer']['name'] == 'xargs -P 8'
+
+
 def test_an_unknown_measure_is_refused():
     done = _bench('--only', 'nonsense')
     assert done.returncode == 2
