@@ -219,6 +219,10 @@ class Supervisor:
         self._files.write(message['job'], message['position'], frames.END, end)
 
     def _start_ordered(self, message):
+        # what it says of the lease is true now, and not when the run begins
+        self._renew(message['lease'])
+        if (message['job'], message['position']) in self._runs:
+            return  # the same once more
         job = self._jobs.get(message['job'])
         if job is not None and job.running >= message['width']:
             job.waiting[message['position']] = message
@@ -237,10 +241,7 @@ class Supervisor:
 
     def _start(self, message):
         job, position = message['job'], message['position']
-        if (job, position) in self._runs:
-            return  # the same once more
         label = self._labels.new()
-        self._renew(message['lease'])
         try:
             if self._refusal is not None:
                 raise runs.NotStarted(runs.CANNOT_RUN, self._refusal)

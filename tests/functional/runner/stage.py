@@ -108,11 +108,14 @@ class Stage:
         self.scripts.open(job, limit)
         return job
 
-    def start(self, path, *arguments, job=None, position=0, timeout=60.0, environment=None):
+    def start(
+        self, path, *arguments, job=None, position=0, timeout=60.0, environment=None, width=65536
+    ):
         """:returns: uuid of the job."""
         job = job or self.job()
         given = ENVIRONMENT if environment is None else environment
-        self.scripts.run(scripts.Script(job, position, path, arguments, given, timeout))
+        script = scripts.Script(job, position, path, arguments, given, timeout, width)
+        self.scripts.run(script)
         return job
 
     def end(self):

@@ -183,6 +183,19 @@ def test_scripts_end_when_the_lease_is_not_renewed(short_lease):
     assert not alive(pid)
 
 
+def test_what_waits_for_others_of_its_job_does_not_begin_without_a_lease(short_lease):
+    stage, runs = short_lease, 40
+    job, path = stage.job(), stage.shell('echo begun; sleep 0.3')
+    for position in range(runs):
+        stage.start(path, job=job, position=position, width=1)
+    stage.said(job)
+    stage.lose_lease()
+    ends = [stage.end() for _ in range(runs)]
+    assert {end.outcome for end in ends} == {'exited', 'lost'}
+    begun = stage.output(job, ends=runs)[0].count(b'begun')
+    assert begun <= sum(end.outcome == 'exited' for end in ends) + 1
+
+
 def test_without_a_lease_nothing_starts_and_with_it_again_it_does(short_lease):
     stage = short_lease
     job = stage.job()
