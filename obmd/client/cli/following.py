@@ -49,9 +49,13 @@ class Follower:
                     status = event.data.get('status')
                 else:
                     self._take(event)
-        except errors.ClientError as error:
+        except BrokenPipeError:
+            raise
+        except (errors.ClientError, OSError) as error:
+            # what cannot be written is told by its number else
+            text = getattr(error, 'strerror', None) or error
             raise errors.ClientError(
-                f'{error}; the job goes on, see: obm job watch {job["id"]}'
+                f'{text}; the job goes on, see: obm job watch {job["id"]}'
             ) from None
         finally:
             self._screen.stop()

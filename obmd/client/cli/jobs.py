@@ -2,6 +2,7 @@
 
 import itertools
 
+from obmd.client import errors
 from obmd.client.cli import base
 from obmd.client.cli import running
 
@@ -80,6 +81,31 @@ class JobWatch(_OneJob, running.Watched):
 
     def take_action(self, parsed_args):
         return self.watch(self.client.jobs.get(parsed_args.job), parsed_args)
+
+
+class JobOutput(_OneJob, base.Command):
+    """Print what one node has written, byte for byte, while it writes."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument('node', nargs='?', metavar='NODE', help='Left out if the job has none.')
+        parser.add_argument('--stream', choices=('stdout', 'stderr', 'both'), default='both')
+        return parser
+
+    def take_action(self, parsed_args):
+        jobs = self.client.jobs
+        position = self._position(jobs.runs(parsed_args.job), parsed_args.node)
+        to = self.app.stdout.buffer
+        for data in jobs.output(parsed_args.job, position, parsed_args.stream):
+            to.write(data)
+            to.flush()
+
+    def _position(self, runs, node):
+        for run in runs:
+            if run['node'] == node:
+                return run['position']
+        about = 'nodes: say which one' if node is None else f'no node {node}'
+        raise errors.ClientError(f'the job has {about}')
 
 
 class JobCancel(_OneJob, base.Command):

@@ -80,20 +80,27 @@ class Running(Watched):
             if len(planned) >= ask_from:
                 named = [node for node in planned if node is not None]
                 asking.confirm(self.app, asking.about(question, named, nodes))
-        job = jobs.start(
-            command,
-            nodes,
-            arguments,
-            limit=options.limit,
-            stagger=options.stagger,
-            timeout=options.timeout,
-            **_user(),
-        )
+        job = self._start(options, command, nodes, arguments)
         if options.detach:
             self.say(job['id'])
             return 0
         with following.ctrl_c_cancels(self.client, job, self.note):
             return self.watch(job, options)
+
+    def _start(self, options, command, nodes, arguments):
+        try:
+            return self.client.jobs.start(
+                command,
+                nodes,
+                arguments,
+                limit=options.limit,
+                stagger=options.stagger,
+                timeout=options.timeout,
+                **_user(),
+            )
+        except KeyboardInterrupt:
+            self.note('whether the job was started is not known, see: obm job list')
+            raise
 
     def note(self, text):
         self.app.LOG.warning('%s', text)

@@ -20,6 +20,7 @@ OBM = {
     'group delete': 'groups:GroupDelete',
     'job list': 'jobs:JobList',
     'job show': 'jobs:JobShow',
+    'job output': 'jobs:JobOutput',
     'job runs': 'jobs:JobRuns',
     'job watch': 'jobs:JobWatch',
     'job cancel': 'jobs:JobCancel',

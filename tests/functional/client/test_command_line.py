@@ -133,6 +133,16 @@ def test_a_reader_that_has_gone_ends_it_without_noise(api):
         assert process.stderr.read() == b''
 
 
+def test_a_full_disk_is_told_with_the_job(api):
+    api.say(0, 'x\n')
+    with open('/dev/full', 'wb') as full:
+        with start(api, 'power', 'on', 'n[1-2]', stdout=full) as process:
+            assert process.wait(30) == 1
+            err = process.stderr.read().decode()
+    expected = 'No space left on device; the job goes on, see: obm job watch j1'
+    assert err == f'obm: {expected}\n'
+
+
 def test_100_megabytes_go_through_without_filling_the_memory(api):
     """Its memory is measured at its end, from what the kernel has counted."""
     block = ('x' * 1023 + '\n') * 64

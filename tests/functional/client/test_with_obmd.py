@@ -207,6 +207,15 @@ def test_a_job_is_shown(obm):
     assert shown['requested_by_subject'] == 'admin'
 
 
+def test_what_one_node_wrote_is_printed_while_it_writes(obm):
+    job = obm('action', 'run', 'wait', 'demo-[1-2]', '--detach')[1].strip()
+    with obm.start('job', 'output', job, 'demo-2') as process:
+        assert process.stdout.readline() == b'begun\n'
+        assert obm('job', 'cancel', job)[0] == 0
+        assert process.communicate(timeout=60) == (b'', b'')
+    assert process.returncode == 0
+
+
 def test_a_console_is_shown_until_ctrl_c(obm):
     obm('power', 'on', 'demo-3')
     with obm.start('console', 'demo-3') as process:

@@ -65,6 +65,26 @@ def test_a_job_is_shown_with_its_counts(api, obm):
     assert (shown['runs_running'], 'links' in shown) == (2, False)
 
 
+@pytest.mark.parametrize(
+    ('words', 'node', 'query'),
+    [(['n2'], 'n2', 'both'), (['n2', '--stream', 'stderr'], 'n2', 'stderr'), ([], None, 'both')],
+)
+def test_what_one_node_wrote_is_printed(api, obm, words, node, query):
+    runs = [{'node': 'n1', 'position': 0}, {'node': node, 'position': 1}]
+    api.on('GET', '/jobs/j1/runs', {'runs': runs, 'next': None})
+    api.on('GET', '/jobs/j1/runs/1/output', [b'a\xff', b'b'])
+    assert obm.run('job', 'output', 'j1', *words) == 0
+    assert obm.stdout.buffer.getvalue() == b'a\xffb'
+    assert api.requests[-1].query == {'stream': query}
+
+
+@pytest.mark.parametrize(('words', 'told'), [(['zzz'], 'no node zzz'), ([], 'nodes: say which')])
+def test_a_node_that_a_job_does_not_have_is_told(api, obm, words, told):
+    api.on('GET', '/jobs/j1/runs', {'runs': [{'node': 'n1', 'position': 0}], 'next': None})
+    assert obm.run('job', 'output', 'j1', *words) == 1
+    assert told in obm.err
+
+
 def test_a_job_is_cancelled(api, obm):
     api.on('DELETE', '/jobs/j1', (202, a_job()))
     assert obm.run('job', 'cancel', 'j1') == 0

@@ -218,6 +218,15 @@ def test_a_dry_run_tells_and_runs_nothing(api, obm):
     assert started(api) == []
 
 
+def test_ctrl_c_before_the_answer_tells_that_nobody_knows(api, obm):
+    def interrupt(request):
+        raise KeyboardInterrupt
+
+    api.on('POST', '/jobs', interrupt)
+    assert obm.run('power', 'on', 'n1') == 130
+    assert 'whether the job was started is not known' in obm.err
+
+
 def test_a_refusal_is_one_line(api, obm):
     api.refuse('POST', '/jobs', 404, 'not_found', 'there is no node zzz')
     assert obm.run('power', 'on', 'zzz') == 1
