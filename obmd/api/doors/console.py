@@ -37,7 +37,8 @@ def show(request, services):
 
 def _open(request, services, node, asked):
     """:returns: :class:`obmd.streams.viewer.Stream`."""
-    with trail.recording(request, 'console', [node.name]):
+    about = 'console takeover' if asked['takeover'] else 'console'
+    with trail.recording(request, about, [node.name]):
         offer = operations.call(
             services.conductor_api.open_console_events,
             node,

@@ -3,6 +3,7 @@
 import pytest
 
 from obmd.common import errors
+from obmd.db import audit
 from tests.unit.api.conftest import error
 from tests.unit.api.conftest import offer
 
@@ -66,3 +67,12 @@ def test_a_stream_ends_with_the_token_that_it_is_read_with(api, bearer_of, monke
     api.app.get(PATH, headers=headers)
     ((_, identity),) = watched
     assert identity.jti == headers['X-Jti']
+
+
+@pytest.mark.parametrize(
+    ('query', 'action'), [('', 'console'), ('?takeover=true', 'console takeover')]
+)
+def test_who_opened_it_is_in_the_audit(api, admin, query, action):
+    api.app.get(f'{PATH}{query}', headers=admin)
+    entry = audit.page(subject='admin')[0]
+    assert (entry.action, entry.nodes, entry.outcome) == (action, 'n1', 'ok')

@@ -39,6 +39,7 @@ def test_nobody_passes_without_credentials(api, node, key):
     answer = send(api, key)
     assert answer.status_int == 401
     assert error(answer)['kind'] == 'unauthorized'
+    assert answer.headers['WWW-Authenticate']
     assert api.conductor.calls == []
 
 
