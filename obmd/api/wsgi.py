@@ -43,7 +43,7 @@ def connect():
     :raises Unavailable: the database does not answer.
     """
     admin_hash = _admin_hash()
-    jwt_key = _jwt_key()
+    jwt_key = bearer.load_key(secrets.jwt_secret_path())
     public_key = secrets.PublicKey.load(secrets.key_paths()[1])
     registry.load()
     engine.setup()
@@ -80,15 +80,6 @@ def _admin_hash():
             f'[api] admin_token_file is not set; "{secrets.TOKEN_COMMAND}" makes the file'
         )
     return secrets.token_hash(secrets.read_admin_token(path))
-
-
-def _jwt_key():
-    path = CONF.actions.jwt_secret_file
-    if not path:
-        raise errors.Fatal(
-            f'[actions] jwt_secret_file is not set; "{secrets.JWT_COMMAND}" makes the file'
-        )
-    return bearer.load_key(path)
 
 
 class _Lazy:

@@ -50,10 +50,16 @@ def test_an_api_without_an_admin_token_is_refused_naming_the_command():
         wsgi.build()
 
 
-def test_an_api_without_a_secret_for_access_tokens_is_refused_naming_the_command(monkeypatch):
+def test_an_api_without_a_secret_for_access_tokens_is_refused_naming_the_command(
+    monkeypatch, tmp_path
+):
     monkeypatch.setattr(wsgi, '_admin_hash', lambda: 'a hash')
-    with pytest.raises(errors.Fatal, match='obmd-manage generate-jwt-secret'):
-        wsgi.build()
+    CONF.set_override('state_path', str(tmp_path))
+    try:
+        with pytest.raises(errors.Fatal, match='obmd-manage generate-jwt-secret'):
+            wsgi.build()
+    finally:
+        CONF.clear_override('state_path')
 
 
 @pytest.fixture
@@ -74,7 +80,7 @@ def steps(monkeypatch):
     bus = types.SimpleNamespace(check=None, client=lambda *args: None)
     for place, name, result in (
         (wsgi, '_admin_hash', 'a hash'),
-        (wsgi, '_jwt_key', b'a key'),
+        (wsgi.bearer, 'load_key', b'a key'),
         (wsgi.secrets.PublicKey, 'load', None),
         (wsgi.registry, 'load', None),
         (wsgi.engine, 'setup', None),
