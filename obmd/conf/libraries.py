@@ -36,7 +36,8 @@ def set_defaults():
             'boto3=WARN',
             'botocore=WARN',
             'msal=WARN',
-            'urllib3=WARN',
+            # it warns of each connection that it does not keep
+            'urllib3=ERROR',
             'oslo.messaging=INFO',
             'oslo_messaging=INFO',
             # obmd.common.rabbit says it, in fewer lines

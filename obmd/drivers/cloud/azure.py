@@ -9,10 +9,13 @@ import re
 import threading
 import time
 
+import requests
 from azure import identity
 from azure.core import exceptions
+from azure.core.pipeline import transport
 from azure.mgmt import compute
 from azure.mgmt.compute import models
+from requests import adapters
 
 from obmd.common import errors
 from obmd.conf import CONF
@@ -178,14 +181,15 @@ class AzureDriver(base.Driver, base.Power, base.MachineType):
 
         def call():
             machines = _client().virtual_machines
-            return getattr(machines, operation)(
-                group,
-                name,
-                *arguments,
-                timeout=limit.remaining,
-                retry_total=0 if once else _RETRIES,
-                **more,
-            )
+            with _places:
+                return getattr(machines, operation)(
+                    group,
+                    name,
+                    *arguments,
+                    timeout=limit.remaining,
+                    retry_total=0 if once else _RETRIES,
+                    **more,
+                )
 
         try:
             answer = self._calls.run(call, limit)
@@ -231,6 +235,9 @@ def _told(text):
 # -- the client: one for all nodes -----------------------------------------------------------------
 
 _making = threading.Lock()
+#: a fleet that is asked all at once shares so many connections, which are kept
+_CONNECTIONS = 64
+_places = threading.BoundedSemaphore(_CONNECTIONS)
 
 
 class _NotConfigured(Exception):
@@ -272,7 +279,18 @@ def _made(subscription, tenant, client, secret_file, endpoint, authority, ca_fil
         )
     else:
         credential = identity.ManagedIdentityCredential(**how)
-    scope = f'{endpoint}/.default'
     return compute.ComputeManagementClient(
-        credential, subscription, base_url=endpoint, credential_scopes=[scope], **how
+        credential,
+        subscription,
+        base_url=endpoint,
+        credential_scopes=[f'{endpoint}/.default'],
+        transport=transport.RequestsTransport(session=_session(), session_owner=False, **how),
+        **how,
     )
+
+
+def _session():
+    """The library tries again itself, and keeps ten connections if it is not told otherwise."""
+    session = requests.Session()
+    session.mount('https://', adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0))
+    return session

@@ -147,6 +147,36 @@ def test_a_state_that_does_not_follow_is_said(driver, machine, monkeypatch):
         driver.set_power('off', Deadline(2))
 
 
+def test_a_fleet_that_is_asked_at_once_shares_connections(cloud):
+    CONF.set_override('timeout', 60, 'azure')
+    for number in range(150):
+        cloud.add(f'vm{number}')
+    drivers = [make(azure_resource_group='hpc', azure_name=f'vm{number}') for number in range(150)]
+    running, most, lock = 0, 0, threading.Lock()
+
+    def answer(_method, _path):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+
+    cloud.answer = answer
+    states = []
+    threads = [
+        threading.Thread(target=lambda one=one: states.append(one.power_status(Deadline(60))))
+        for one in drivers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert states == ['on'] * 150
+    assert most <= azure._CONNECTIONS
+
+
 # -- names -----------------------------------------------------------------------------------------
 
 
