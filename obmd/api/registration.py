@@ -60,10 +60,11 @@ def check(type_, info):
     return driver_name, info, address
 
 
-def account(name, given):
+def account(name, given, known=NONE):
     """Find out of a node's free parameters how its BMC is reached.
 
     :param given: dict, the parameters as they were given.
+    :param known: str, the node's driver as it is; it becomes another one only when that is said.
     :returns: ((type, info) or None, dict of the parameters that are left).
     :raises InvalidInput: naming the parameter.
     """
@@ -75,6 +76,11 @@ def account(name, given):
     if len(found) > 1:
         raise errors.InvalidInput(f'parameters are credentials of {" and of ".join(found)}')
     for driver_name, (info, left) in found.items():
+        if known not in (NONE, driver_name):
+            raise errors.InvalidInput(
+                f'parameters are credentials of {driver_name}, and the node is of type {known}: '
+                'change its obm'
+            )
         return (driver_name, info), left
     return None, given
 
@@ -88,7 +94,7 @@ def create(public_key, body):
     """
     said = dict(body)
     name, uuid = said.pop('name'), str(uuid4())
-    obm, group, beside = _read(public_key, name, uuid, said)
+    obm, group, beside = _read(public_key, name, uuid, said, NONE)
     type_, info = obm or (NONE, {})
     return register(public_key, name, type_, info, group, beside, uuid)
 
@@ -104,7 +110,7 @@ def change(public_key, node, body):
     if not body:
         return node
     try:
-        obm, group, beside = _read(public_key, node.name, node.uuid, body)
+        obm, group, beside = _read(public_key, node.name, node.uuid, body, node.driver)
         if obm is not None:
             obm = seal(public_key, node.uuid, *check(*obm))
         if node.lock_purpose is not None and (obm or group not in (None, node.conductor_group)):
@@ -115,14 +121,14 @@ def change(public_key, node, body):
         raise
 
 
-def _read(public_key, name, uuid, body):
+def _read(public_key, name, uuid, body, known):
     """:returns: ((type, info) or None, conductor group or None, Beside)."""
     objects, ports, seconds = descriptions.parse(body)
     columns = descriptions.columns(public_key, uuid, objects)
     obm = _obm(body)
     if 'parameters' in body:
         given = body['parameters'] or {}
-        found, left = account(name, given) if obm is None else (None, given)
+        found, left = account(name, given, known) if obm is None else (None, given)
         parameters.check(left)
         columns['parameters'], obm = left, obm or found
     until = seconds and time.time() + seconds

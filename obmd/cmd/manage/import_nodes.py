@@ -131,9 +131,10 @@ class _Import:
 
     def _take(self, name, fields):
         body = _body(name, fields)
-        found, left = registration.account(name, body['parameters'])
-        parameters.check(left)
         node = self._known.get(name)
+        known = registration.NONE if node is None else node.driver
+        found, left = registration.account(name, body['parameters'], known)
+        parameters.check(left)
         if node is None:
             return self._create(name, body | {'parameters': left}, found)
         return self._change(node, body['ranks'], left, found)

@@ -302,6 +302,12 @@ class TestChange:
         assert (shown['driver'], shown['parameters']) == ('picky', {'a': 1})
         assert opened(private_key, nodes.get('n1'))['password'] == 'geheim'
 
+    def test_a_driver_becomes_another_only_when_that_is_said(self, post, patch):
+        post(name='n1', obm={'type': 'mock', 'info': {}})
+        told = patch('n1', 400, parameters={'picky_password': 'geheim'})
+        assert 'of picky, and the node is of type mock' in told['reason']
+        assert nodes.get('n1').driver == 'mock'
+
     def test_what_says_nothing_of_the_bmc_tells_no_conductor(self, api, post, patch):
         post(name='n1')
         api.conductor.told.clear()
