@@ -9,6 +9,7 @@ from obmd.api.jsonapi import documents
 from obmd.api.jsonapi import errors as jsonapi_errors
 from obmd.api.jsonapi import requests
 from obmd.common import errors
+from obmd.common import ranges
 from obmd.db import runs
 
 #: what may be included
@@ -58,10 +59,6 @@ class Asked:
         self.command = command(named[1])
         self.context = _context(requests.linked(relationships, 'context'), self.command)
 
-    def select(self):
-        """:returns: list of ``obmd.db.nodes.Node`` or None.  :raises NotFound: naming what."""
-        return None if self.context is None else select(*self.context)
-
 
 def command(name):
     """:returns: ``obmd.common.commands.Command``.  :raises NotFound:"""
@@ -71,16 +68,38 @@ def command(name):
         raise not_found('command', name[:255]) from None
 
 
-def select(kind, text):
-    """:param kind: ``nodes``: ``text`` is a name; ``groups``: a range."""
+def select(identity, kind, text):
+    """What a context names.  A node that the token is not for is as one that does not exist.
+
+    :param kind: ``nodes``: ``text`` is a name; ``groups``: a range.
+    :returns: list of ``obmd.db.nodes.Node``.
+    :raises NotFound: naming all that are not there, or why it is no range.
+    """
+    names = [text] if kind == NODES else _expand(text)
+    outside = missing = set(identity.outside(names))
     try:
-        return selection.rows([text]) if kind == NODES else selection.select(text)
+        found = selection.rows([name for name in names if name not in outside])
     except selection.Unknown as error:
-        if kind == NODES:
-            raise not_found('node', text[:255]) from None
-        raise not_found('group', text[:1000], error.reason) from None
+        missing = outside.union(error.names)
+    if not missing:
+        return found
+    if kind == NODES:
+        raise not_found('node', text[:255])
+    if outside and '@' in text:
+        # who else is in a group is not for the caller to know
+        raise not_found('group', text[:1000], f'{len(missing)} nodes are not there for this token')
+    named = ranges.fold(name for name in names if name in missing)[:1000]
+    raise not_found('group', text[:1000], f'there is no such node: {named}')
+
+
+def _expand(text):
+    try:
+        names = selection.expand(text)
     except (errors.NotFound, errors.InvalidInput) as error:
         raise not_found('group', text[:1000], error.reason) from None
+    if not names:
+        raise not_found('group', text[:1000], 'the range names no node')
+    return names
 
 
 def _context(named, command):

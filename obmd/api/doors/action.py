@@ -91,8 +91,8 @@ def node(request, services):
     """``GET /action/nodes/{id}``: 200 or 404."""
     identity = _enter(request, services)
     requests.query(request)
-    _, (name,) = _select(identity, tickets.NODES, _id(request))
-    return documents.answer(tickets.show_node(name))
+    (found,) = tickets.select(identity, tickets.NODES, _id(request))
+    return documents.answer(tickets.show_node(found.name))
 
 
 def groups(request, services):
@@ -107,7 +107,7 @@ def group(request, services):
     identity = _enter(request, services)
     asked = requests.query(request, includes=('nodes',))
     text = _id(request)
-    _, names = _select(identity, tickets.GROUPS, text)
+    names = [one.name for one in tickets.select(identity, tickets.GROUPS, text)]
     included = None
     if asked.include is not None:
         wanted = names if asked.includes('nodes') else ()
@@ -119,22 +119,8 @@ def group_nodes(request, services):
     """``GET /action/groups/{id}/nodes``: 200, the nodes that a range names, or 404."""
     identity = _enter(request, services)
     requests.query(request)
-    _, names = _select(identity, tickets.GROUPS, _id(request))
-    return documents.answer([tickets.show_node(name) for name in names])
-
-
-def _select(identity, kind, text):
-    """:returns: (list of Node, list of their names).  :raises NotFound: naming what is not there,
-    for this token."""
-    found = tickets.select(kind, text)
-    names = [one.name for one in found]
-    try:
-        identity.require_nodes(names, by_group='@' in text)
-    except errors.NotFound as error:
-        if kind == tickets.NODES:
-            raise tickets.not_found('node', text[:255]) from None
-        raise tickets.not_found('group', text[:1000], error.reason) from None
-    return found, names
+    found = tickets.select(identity, tickets.GROUPS, _id(request))
+    return documents.answer([tickets.show_node(one.name) for one in found])
 
 
 # -- tickets ----------------------------------------------------------------------------------
@@ -146,7 +132,7 @@ def create(request, services):
     query = requests.query(request, includes=tickets.ONE)
     asked = tickets.Asked(*requests.new(request, 'tickets'))
     _permit(request, identity, asked)
-    found = None if asked.context is None else _select(identity, *asked.context)[0]
+    found = None if asked.context is None else tickets.select(identity, *asked.context)
     kind, text = asked.context or (None, None)
     try:
         job = jobs.create(

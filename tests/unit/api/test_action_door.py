@@ -13,6 +13,7 @@ from obmd.api.doors import action
 from obmd.db import access_tokens
 from obmd.db import audit
 from obmd.db import jobs
+from obmd.db import node_groups
 from obmd.db import nodes
 from obmd.db import runs
 
@@ -506,6 +507,22 @@ def test_nodes_that_a_token_is_not_for_are_not_there(door, kind, context):
     assert 'node03' in error(response)['detail']
     assert count() == before
     door('POST', '/tickets', ticket(kind='groups', context='node[01-02]'), token, status=201)
+
+
+def test_a_node_that_a_token_is_not_for_and_one_that_is_not_there_are_one_answer(door):
+    token = issue(nodes='node[01-02]')
+    document = ticket(kind='groups', context='node[01-07]')
+    response = door('POST', '/tickets', document, token, status=404)
+    assert error(response)['detail'].endswith('(there is no such node: node[03-07])')
+
+
+def test_who_else_is_in_a_group_is_not_told(door):
+    node_groups.put('all', 'node[01-05]')
+    token = issue(nodes='node[01-02]')
+    document = ticket(kind='groups', context='@all')
+    detail = error(door('POST', '/tickets', document, token, status=404))['detail']
+    assert 'node0' not in detail and '3 nodes' in detail
+    door('POST', '/tickets', document, issue(nodes='@all'), status=201)
 
 
 def test_a_token_for_nodes_runs_no_command_without_nodes(door):
