@@ -314,7 +314,7 @@ def test_drivers_are_listed(obm):
 
 
 def test_a_watch_survives_a_restart_of_obmd(obm, obmd, tmp_path):
-    """Last of its file: what runs is lost with the only conductor, and that is told."""
+    """What runs is lost with the only conductor, and that is told."""
     with obm.start('action', 'run', 'wait', 'demo-[1-2]') as process:
         lines = {process.stdout.readline(), process.stdout.readline()}
         assert lines == {b'demo-1: begun\n', b'demo-2: begun\n'}
@@ -324,3 +324,18 @@ def test_a_watch_survives_a_restart_of_obmd(obm, obmd, tmp_path):
     assert out == b''
     assert process.returncode == 1
     assert 'demo-1: lost' in err.decode()
+
+
+def test_a_console_survives_a_restart_of_obmd(obm, obmd):
+    with obm.start('console', 'demo-3') as process:
+        assert process.stdout.readline()
+        obmd.kill()
+        obmd.start()
+        # what was buffered before it was killed is no proof: a machine writes a line a second
+        lines = [process.stdout.readline() for _ in range(6)]
+        assert all(lines)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b'Traceback' not in err
