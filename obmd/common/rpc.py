@@ -222,9 +222,14 @@ class _Client:
 
     def tell(self, server, method, **args):
         """Send ``method`` in the background; a failure is logged, the answer not waited for."""
-        threads.spawn(self._cast, server, method, args)
+        threads.spawn(functools.partial(self.send, server, method, **args))
 
-    def _cast(self, server, method, args):
+    def send(self, server, method, **args):
+        """As :meth:`tell`, and returns when it was sent.
+
+        Who has much to tell does so in turn: a broker that hangs must not take every connection
+        that there is for answers.
+        """
         try:
             self._client.prepare(server=server).cast({}, method, **args)
         except oslo_messaging.MessagingException as error:
@@ -307,9 +312,9 @@ class _LocalClient:
         return _open(self._dispatch(server, method, args))
 
     def tell(self, server, method, **args):
-        threads.spawn(self._cast, server, method, args)
+        threads.spawn(functools.partial(self.send, server, method, **args))
 
-    def _cast(self, server, method, args):
+    def send(self, server, method, **args):
         try:
             self._dispatch(server, method, args)
         except errors.Unavailable as error:

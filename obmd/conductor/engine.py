@@ -82,7 +82,7 @@ class Engine:
         if spec.owner == self._me.incarnation:
             self._jobs.took(spec.job, self._me.incarnation, started, ended)
             return
-        self._client.tell(
+        self._client.send(
             spec.host,
             'runs_changed',
             job=spec.job,

@@ -4,7 +4,9 @@ A run that is given twice is run once (``obmd.conductor.runs``), so whatever is 
 again.
 """
 
+import functools
 import logging
+import threading
 import time
 
 from obmd.common import errors
@@ -23,6 +25,8 @@ CALL_TIMEOUT = 10.0
 PAUSE, PATIENCE = 0.5, 60.0
 #: seconds after which a run that was given and waits is given again: the call may be lost
 AGAIN = 15.0
+#: messages on their way to one conductor
+LANES = 4
 #: nodes whose facts a conductor may read with those of the first
 AHEAD = 200
 
@@ -43,6 +47,7 @@ class Giving:
         #: job -> node uuid -> Node as read; job -> conductors that were told of nodes ahead
         self._rows = {}
         self._told_ahead = {}
+        self._lanes = {}
 
     # -- giving -----------------------------------------------------------------------------------
 
@@ -116,16 +121,16 @@ class Giving:
 
     def _send(self, incarnation, spec, owned, parts, asked, ahead):
         try:
-            conductor = self._router.conductor(incarnation)
-            answer = self._client.call(
-                conductor.host,
-                'run_job',
-                CALL_TIMEOUT,
-                incarnation=incarnation,
-                spec=spec.to_wire(),
-                asked=asked,
-                ahead=ahead,
-            )
+            with self._lane(incarnation):
+                answer = self._client.call(
+                    self._router.conductor(incarnation).host,
+                    'run_job',
+                    CALL_TIMEOUT,
+                    incarnation=incarnation,
+                    spec=spec.to_wire(),
+                    asked=asked,
+                    ahead=ahead,
+                )
         except rpc.NoAnswer:
             return  # it may have them: their rows will tell
         except errors.ObmdError as error:
@@ -212,12 +217,7 @@ class Giving:
         self._local.adopt(spec)
         for conductor in self._router.living:
             if conductor.incarnation != self._me.incarnation:
-                self._client.tell(
-                    conductor.host,
-                    'adopt_job',
-                    incarnation=conductor.incarnation,
-                    spec=spec.to_wire(),
-                )
+                self._tell(conductor.incarnation, 'adopt_job', spec=spec.to_wire())
 
     def cancel(self, spec, owned):
         """Tell those who have runs of a job to end them."""
@@ -225,8 +225,22 @@ class Giving:
             if incarnation == self._me.incarnation:
                 self._local.cancel(owned.uuid)
             elif self._lives(incarnation):
-                host = self._router.conductor(incarnation).host
-                self._client.tell(host, 'cancel_runs', incarnation=incarnation, job=owned.uuid)
+                self._tell(incarnation, 'cancel_runs', job=owned.uuid)
+
+    def _tell(self, incarnation, method, **args):
+        threads.spawn(functools.partial(self._tell_in_turn, incarnation, method, **args))
+
+    def _tell_in_turn(self, incarnation, method, **args):
+        try:
+            host = self._router.conductor(incarnation).host
+        except errors.Unavailable:
+            return
+        with self._lane(incarnation):
+            self._client.send(host, method, incarnation=incarnation, **args)
+
+    def _lane(self, incarnation):
+        """:returns: Semaphore: a conductor that hangs must not take every connection there is."""
+        return self._lanes.setdefault(incarnation, threading.Semaphore(LANES))
 
     def forget(self, owned):
         self._rows.pop(owned.uuid, None)

@@ -21,8 +21,9 @@ LATE = 'its conductor said later: {outcome}, status {status}'
 
 class Reports:
     """:param incarnation: str, of this conductor's start.
-    :param tell: ``tell(spec, started, ended)`` passes a report to the owner of a job, without
-        waiting: started is a list of positions, ended of :class:`obmd.db.runs.End`.
+    :param tell: ``tell(spec, started, ended)`` passes a report to the owner of a job and returns
+        when it was sent: started is a list of positions, ended of :class:`obmd.db.runs.End`.  It is
+        called once at a time for each host.
     """
 
     def __init__(self, incarnation, tell, clock=time.time):
@@ -32,6 +33,7 @@ class Reports:
         self._lock = threading.Lock()
         self._news = {}
         self._unwritten = {}
+        self._busy = set()
         self._told = threading.Event()
         self._to_write = threading.Event()
         self._working = False
@@ -86,10 +88,25 @@ class Reports:
                 bell.set()
 
     def _tell_all(self):
+        """What comes while a host is being told is its next report."""
+        by_host = {}
         with self._lock:
-            news, self._news = self._news, {}
-        for spec, started, ended in news.values():
-            self._tell(spec, started, ended)
+            for job, news in list(self._news.items()):
+                host = news[0].host
+                if host not in self._busy:
+                    by_host.setdefault(host, []).append(self._news.pop(job))
+            self._busy.update(by_host)
+        for host, those in by_host.items():
+            threads.spawn(self._tell_host, host, those)
+
+    def _tell_host(self, host, those):
+        try:
+            for spec, started, ended in those:
+                self._tell(spec, started, ended)
+        finally:
+            with self._lock:
+                self._busy.discard(host)
+            self._told.set()
 
     def _write_all(self):
         with self._lock:
