@@ -155,7 +155,13 @@ class Watch:
 def run(door, command, nodes=None, arguments=(), **options):
     """:returns: :class:`Job`."""
     body = {'command': command, 'arguments': list(arguments), 'nodes': nodes, **options}
-    answer = door.as_admin('POST', '/api/v1/jobs', json=body)
+
+    def post():
+        answer = door.as_admin('POST', '/api/v1/jobs', json=body)
+        # a command that was made just now may not be seen yet on a slow machine
+        return answer if answer.status_code != 404 else None
+
+    answer = wait_until(post, 10, f'the command {command}')
     assert answer.status_code == 201, answer.text
     return Job(door, answer.json())
 
