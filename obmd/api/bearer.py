@@ -70,6 +70,7 @@ class Identity:
     :ivar commands: frozenset of str, or None: all.
     :ivar nodes: str, a range, or None: all.
     :ivar operations: frozenset of ``OPERATIONS``.
+    :ivar expires_at: float, seconds since the epoch, or None: never.
     """
 
     subject: str
@@ -78,6 +79,7 @@ class Identity:
     commands: frozenset | None = None
     nodes: str | None = None
     operations: frozenset = frozenset((JOBS,))
+    expires_at: float | None = None
 
     @property
     def jti(self):
@@ -209,7 +211,7 @@ def verify(text, key, clock=time.time):
     :raises Unauthorized: it is not good.  :raises Unavailable: the database does not answer.
     """
     claims = _read(text, key, clock())
-    scopes = _scopes(claims)
+    scopes = _scopes(claims) | {'expires_at': float(claims['exp'])}
     jti = claims.get('jti')
     if jti is None:
         if not CONF.actions.allow_unscoped_tokens:

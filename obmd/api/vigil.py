@@ -1,14 +1,18 @@
 """Streams that are read with an access token end when it does.
 
 A request is judged when it comes; a stream goes on for as long as it likes.  So the tokens behind
-open streams are read again at each ``[console] revocation_check_interval``; where the database does
-not answer, a stream may go on for ``[console] revocation_grace``, and then ends too.
+open streams are read again at each ``[console] revocation_check_interval``, and with them whether
+the node of a stream is still one of the token's; where the database does not answer, a stream may
+go on for ``[console] revocation_grace``, and then ends too.  Tokens without an id have no row:
+their streams end when they expire, or are not taken any more.
 """
 
+import dataclasses
 import logging
 import threading
 import time
 
+from obmd.api import bearer
 from obmd.common import clock as clocks
 from obmd.common import errors
 from obmd.common import threads
@@ -18,6 +22,14 @@ from obmd.db import access_tokens
 LOG = logging.getLogger(__name__)
 
 ENDED, UNCHECKED = 'its access token has ended', 'its access token could not be checked'
+OUTSIDE = 'its node is not for its access token any more'
+
+
+@dataclasses.dataclass(frozen=True)
+class _Watched:
+    identity: bearer.Identity
+    node: str | None
+    checked_at: float
 
 
 class Vigil:
@@ -42,16 +54,17 @@ class Vigil:
         self._streams = {}
         self._watching = False
 
-    def add(self, stream, identity):
+    def add(self, stream, identity, node=None):
         """End ``stream`` when the token of ``identity`` does.
 
         :param stream: :class:`obmd.streams.viewer.Stream`.
         :param identity: :class:`obmd.api.bearer.Identity`; the admin's rights do not end.
+        :param node: str, whose the stream is: it ends too when the token is not for it any more.
         """
-        if identity.jti is None:
+        if identity.is_admin:
             return
         with self._lock:
-            self._streams[stream] = (identity.jti, self._clock())
+            self._streams[stream] = _Watched(identity, node, self._clock())
             begin, self._watching = not self._watching, True
         stream.on_end(lambda: self._forget(stream))
         if begin:
@@ -76,24 +89,40 @@ class Vigil:
         with self._lock:
             streams = dict(self._streams)
         asked = self._clock()
-        answers = {}
-        for stream, (jti, checked_at) in streams.items():
-            if jti not in answers:
-                answers[jti] = self._is_good(jti)
-            if answers[jti] is False:
-                stream.end(ENDED)
-            elif answers[jti]:
+        nodes = {}
+        for watched in streams.values():
+            nodes.setdefault(watched.identity, set()).add(watched.node)
+        found = {identity: self._judge(identity, names) for identity, names in nodes.items()}
+        for stream, watched in streams.items():
+            ends = found[watched.identity]
+            if ends is None:
+                if self._clock() - watched.checked_at > CONF.console.revocation_grace:
+                    stream.end(UNCHECKED)
+            elif watched.node in ends:
+                stream.end(ends[watched.node])
+            else:
                 with self._lock:
                     if stream in self._streams:
-                        self._streams[stream] = (jti, asked)
-            elif self._clock() - checked_at > CONF.console.revocation_grace:
-                stream.end(UNCHECKED)
+                        self._streams[stream] = dataclasses.replace(watched, checked_at=asked)
 
-    def _is_good(self, jti):
-        """:returns: bool, or None: nobody knows."""
+    def _judge(self, identity, nodes):
+        """:param nodes: set of str, and None for streams of no node.
+
+        :returns: dict of those whose streams end -> why, or None: nobody knows.
+        """
         try:
-            row = self._fetch(jti)
+            if not self._is_good(identity):
+                return dict.fromkeys(nodes, ENDED)
+            return dict.fromkeys(identity.outside(nodes - {None}), OUTSIDE)
         except errors.ObmdError as error:
             LOG.warning('an access token cannot be checked: %s', error.reason)
             return None
-        return row is not None and row.revoked_at is None and self._wall_clock() < row.expires_at
+
+    def _is_good(self, identity):
+        now = self._wall_clock()
+        if identity.expires_at is not None and identity.expires_at <= now:
+            return False
+        if identity.jti is None:
+            return CONF.actions.allow_unscoped_tokens
+        row = self._fetch(identity.jti)
+        return row is not None and row.revoked_at is None and now < row.expires_at

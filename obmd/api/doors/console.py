@@ -17,7 +17,8 @@ def show(request, services):
     """``GET /api/v1/nodes/{id}/console[?replay=BYTES|cursor=RING:OFFSET][&takeover=true]``.
 
     200 ``application/x-ndjson`` until closed, see :mod:`obmd.streams.console_events`.  It is passed
-    on, never redirected: so it ends when the caller's access token does.
+    on, never redirected: so it ends when the caller's access token does, or is not for the node
+    any more.
     """
     asked = request.parameters
     node = operations.find_for(request.identity, request.label)
@@ -31,7 +32,7 @@ def show(request, services):
             error.node = node.name
         raise
     stream.on_end(services.slots.give)
-    services.vigil.add(stream, request.identity)
+    services.vigil.add(stream, request.identity, node.name)
     return http.Response(stream, content_type=rows.NDJSON)
 
 

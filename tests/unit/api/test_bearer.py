@@ -86,6 +86,12 @@ def test_tokens_without_an_id_can_be_switched_off(conf):
         verify(make())
 
 
+def test_the_holder_of_a_token_is_known_with_its_end():
+    token, row = issue(days=2)
+    assert verify(token).expires_at == row.expires_at
+    assert verify(make(exp=NOW + 7)).expires_at == NOW + 7
+
+
 def test_scopes_of_a_token_without_an_id_hold():
     identity = verify(make(commands=['x'], nodes='n1', operations=['status']))
     assert (identity.commands, identity.nodes) == ({'x'}, 'n1')

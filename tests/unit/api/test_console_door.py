@@ -60,13 +60,15 @@ def test_consoles_count_as_streams(api, admin, conf):
     assert api.conductor.calls == []
 
 
-def test_a_stream_ends_with_the_token_that_it_is_read_with(api, bearer_of, monkeypatch):
+def test_a_stream_ends_with_the_token_that_it_is_read_with_or_when_that_is_for_other_nodes(
+    api, bearer_of, monkeypatch
+):
     watched = []
     monkeypatch.setattr(api.services.vigil, 'add', lambda *what: watched.append(what))
     headers = bearer_of(operations=['console'])
     api.app.get(PATH, headers=headers)
-    ((_, identity),) = watched
-    assert identity.jti == headers['X-Jti']
+    ((_, identity, name),) = watched
+    assert (identity.jti, name) == (headers['X-Jti'], 'n1')
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 
 from obmd.api import bearer
+from obmd.api import selection
 from obmd.api import vigil
 from obmd.common import errors
 from obmd.conf import CONF
@@ -32,9 +33,9 @@ class Rig:
             raise self.error
         return self.rows.get(jti)
 
-    def open(self, jti='j1'):
+    def open(self, jti='j1', node=None, **more):
         stream = viewer.Stream()
-        self.vigil.add(stream, bearer.Identity(jti))
+        self.vigil.add(stream, bearer.Identity(jti, **more), node)
         return stream
 
 
@@ -86,12 +87,59 @@ def test_a_check_that_was_answered_begins_the_grace_anew(rig):
     assert stream.ended is None
 
 
-def test_the_admins_streams_and_those_of_tokens_without_an_id_are_not_asked_about(rig):
+def test_the_admins_streams_are_not_watched(rig):
     rig.vigil.add(viewer.Stream(), bearer.ADMIN)
-    rig.vigil.add(viewer.Stream(), bearer.Identity('jwt-0123'))
     rig.vigil.check()
     assert rig.asked == []
     assert rig.spawned == []
+
+
+@pytest.mark.parametrize('jti', ['j1', 'jwt-0123'])
+@pytest.mark.parametrize(('expires_at', 'ended'), [(NOW, vigil.ENDED), (NOW + 1, None)])
+def test_a_stream_ends_when_its_token_expires_whatever_its_row_says(rig, jti, expires_at, ended):
+    stream = rig.open(jti, expires_at=expires_at)
+    rig.vigil.check()
+    assert stream.ended == ended
+
+
+def test_the_stream_of_a_token_without_an_id_needs_no_database(rig):
+    stream = rig.open('jwt-0123', expires_at=NOW + 1)
+    rig.vigil.check()
+    assert rig.asked == []
+    assert stream.ended is None
+
+
+def test_the_stream_of_a_token_without_an_id_ends_when_those_are_not_taken_any_more(rig, conf):
+    stream = rig.open('jwt-0123', expires_at=NOW + 1)
+    conf('actions', allow_unscoped_tokens=False)
+    rig.vigil.check()
+    assert stream.ended == vigil.ENDED
+
+
+def test_a_stream_ends_when_its_node_leaves_the_group_that_its_token_is_for(rig, monkeypatch):
+    group = ['n1', 'n2']
+    monkeypatch.setattr(selection, 'members', lambda name, most: group)
+    left, stays = (rig.open(node=node, nodes='@rack') for node in ('n1', 'n2'))
+    of_no_node = rig.open(nodes='@rack')
+    rig.vigil.check()
+    assert left.ended is None
+    group.remove('n1')
+    rig.vigil.check()
+    assert left.ended == vigil.OUTSIDE
+    assert (stays.ended, of_no_node.ended) == (None, None)
+
+
+def test_a_stream_goes_on_for_the_grace_when_nobody_can_tell_who_is_in_the_group(rig, monkeypatch):
+    def fail(name, most):
+        raise errors.Unavailable('the database does not answer')
+
+    monkeypatch.setattr(selection, 'members', fail)
+    stream = rig.open(node='n1', nodes='@rack')
+    rig.vigil.check()
+    assert stream.ended is None
+    rig.time = CONF.console.revocation_grace + 1
+    rig.vigil.check()
+    assert stream.ended == vigil.UNCHECKED
 
 
 def test_one_thread_watches_and_ends_with_the_last_stream(rig, conf):
