@@ -174,7 +174,7 @@ def identify(request, services):
     :param services: :class:`obmd.api.operations.Services`.
     :returns: :class:`Identity`.
     :raises Unauthorized: no, wrong or malformed credentials.
-    :raises Forbidden: a browser sent an admin's write for a page from elsewhere.
+    :raises Forbidden: a browser sent an admin's request for a page from elsewhere.
     """
     if _bearer(request) is not None:
         try:

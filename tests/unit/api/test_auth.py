@@ -203,9 +203,17 @@ def test_a_write_for_an_own_page_or_a_program_passes(api, node, admin, headers):
     api.app.post('/node/n1/token', headers={**admin, **headers}, status=200)
 
 
-def test_a_read_for_a_foreign_page_passes(api, node, admin):
-    headers = {**admin, 'Origin': 'https://evil.example'}
-    api.app.get('/api/v1/nodes/n1/event_log', headers=headers, status=400)
+@pytest.mark.parametrize('headers', FOREIGN)
+def test_a_read_for_a_foreign_page_is_forbidden(api, node, admin, headers):
+    path = '/api/v1/nodes/n1/console?takeover=true'
+    api.app.get(path, headers={**admin, **headers}, status=403)
+    assert api.conductor.calls == []
+    assert api.services.slots.taken == 0
+
+
+def test_a_request_by_an_access_token_passes_whatever_page_it_is_for(api, node, bearer_of):
+    headers = {**bearer_of(operations=['nodes']), 'Sec-Fetch-Site': 'cross-site'}
+    api.app.get('/api/v1/nodes/n1', headers=headers, status=200)
 
 
 @pytest.mark.parametrize('path', ['/node/n1/token', '/node/n1'])
