@@ -129,13 +129,13 @@ class Console:
         self._admit(stream, asks_history, takeover, deadline)
         return stream, headers
 
-    def watch_events(self, across, replay, cursor, takeover, deadline):
+    def watch_events(self, holder, replay, cursor, takeover, deadline):
         """As :meth:`watch`, for who needs no token of the node: a stream of framed events.
 
-        :param across: history may reach behind the issue of the node's token.
+        :param holder: str, the access token's; history begins when it came first.  None: the admin.
         :returns: :class:`obmd.streams.console_events.ConsoleEvents`.
         """
-        oldest = self._ring.start if across else self._ring.oldest
+        oldest = self._ring.start if holder is None else self._ring.oldest_since(holder)
         reader, gap = readers.place(self._ring, oldest, replay, cursor)
         stream = console_events.ConsoleEvents(
             reader, self._guard, self._live.uuid, lambda: self.up, gap

@@ -120,15 +120,15 @@ class Manager:
         return stream, headers
 
     @rpc.answers
-    def open_console_events(self, _context, call, across, replay, cursor, takeover):
-        """:param across: bool, history may reach behind the issue of the node's token."""
+    def open_console_events(self, _context, call, holder, replay, cursor, takeover):
+        """:param holder: str, whose access token asks, or None: the admin reads all history."""
         live = self._live(call)
         live.require('console')
         self._require_room(live)
         cursor = readers.parse_cursor(cursor) if cursor is not None else None
         deadline = Deadline(call['timeout']).within(CONF.console.connect_timeout)
         with live.place():
-            stream = live.console.watch_events(across, replay, cursor, takeover, deadline)
+            stream = live.console.watch_events(holder, replay, cursor, takeover, deadline)
         headers = reception.headers('application/x-ndjson')
         return self.reception.ticket(
             lambda: self._redeem_console(live, stream, headers), stream.close, headers

@@ -96,13 +96,12 @@ class ConductorAPI:
         """:returns: as :meth:`obmd.drivers.base.BootDevice.boot_device`."""
         return self._call(node, 'boot_device', deadline, read=True, client=self._jobs)
 
-    def open_console_events(
-        self, node, deadline, across=False, replay=None, cursor=None, takeover=False
-    ):
+    def open_console_events(self, node, deadline, holder, replay=None, cursor=None, takeover=False):
         """The console as ``obmd.streams.console_events`` frames it, for who needs no token of the
         node.
 
-        :param across: bool, history may reach behind the issue of the node's token.
+        :param holder: str, the subject of the access token that asks: its history begins when it
+            came first; or None: the admin, who reads all there is.
         :param cursor: str ``RING:OFFSET`` or None.  :returns: :class:`StreamOffer`.
         """
         offer = self._call(
@@ -111,7 +110,7 @@ class ConductorAPI:
             deadline,
             read=not takeover,
             client=self._jobs,
-            across=across,
+            holder=holder,
             replay=replay,
             cursor=cursor,
             takeover=takeover,

@@ -5,7 +5,11 @@ reader costs nothing and delays nobody: what it has not read when the ring wraps
 alone, and it is told how much.
 """
 
+import collections
 import threading
+
+#: holders of access tokens that a ring remembers, those that came last; others are new to it
+MOST_HOLDERS = 256
 
 
 class Ring:
@@ -26,6 +30,8 @@ class Ring:
         self._buffer = bytearray()
         self._barrier = 0
         self._barrier_token = None
+        # offsets at which holders of access tokens came first, in the order they came last
+        self._holders = collections.OrderedDict()
         self._lock = threading.Lock()
         self._bells = set()
 
@@ -34,12 +40,6 @@ class Ring:
         """Offset of the oldest byte that is still here."""
         with self._lock:
             return self._start()
-
-    @property
-    def oldest(self):
-        """Offset of the oldest byte since the last barrier."""
-        with self._lock:
-            return max(self._barrier, self._start())
 
     def _start(self):
         return self.end - len(self._buffer)
@@ -113,3 +113,18 @@ class Ring:
         with self._lock:
             self._set_barrier(token_id)
             return max(self._barrier, self._start())
+
+    def oldest_since(self, holder):
+        """Offset behind which the holder of an access token may not read.
+
+        The ring is not told when such a token is issued, so it is taken to be as old as its first
+        coming here: what was before may be another's.
+
+        :param holder: str, who.
+        """
+        with self._lock:
+            came = self._holders.setdefault(holder, self.end)
+            self._holders.move_to_end(holder)
+            if len(self._holders) > MOST_HOLDERS:
+                self._holders.popitem(last=False)
+            return max(came, self._barrier, self._start())

@@ -47,8 +47,8 @@ def _open(request, services, node, asked):
             by_token=False,
             # a takeover ends another's session: once
             read=not asked['takeover'],
-            # behind the issue of the node's token stands what is another tenant's
-            across=request.identity.is_admin,
+            # what was before may be another tenant's
+            holder=None if request.identity.is_admin else request.identity.subject,
             replay=asked.get('replay'),
             cursor=asked.get('cursor'),
             takeover=asked['takeover'],

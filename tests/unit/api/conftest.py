@@ -66,10 +66,8 @@ class Conductor:
     def boot_device(self, node, deadline):
         return self._call('boot_device', node)
 
-    def open_console_events(
-        self, node, deadline, across=False, replay=None, cursor=None, takeover=False
-    ):
-        return self._call('open_console_events', node, across, replay, cursor, takeover)
+    def open_console_events(self, node, deadline, holder, replay=None, cursor=None, takeover=False):
+        return self._call('open_console_events', node, holder, replay, cursor, takeover)
 
     def open_sweep(self, incarnation, group, deadline):
         return self._call('open_sweep', incarnation, [node.name for node in group])

@@ -25,12 +25,14 @@ def test_the_events_are_passed_on_as_they_come(api, admin):
 
 def test_what_is_asked_for_reaches_the_conductor(api, admin):
     api.app.get(f'{PATH}?replay=10&cursor=ab:7&takeover=true', headers=admin)
-    assert api.conductor.calls == [('open_console_events', 'n1', True, 10, 'ab:7', True)]
+    assert api.conductor.calls == [('open_console_events', 'n1', None, 10, 'ab:7', True)]
 
 
-def test_only_the_admin_reads_behind_the_issue_of_the_nodes_token(api, bearer_of):
-    api.app.get(PATH, headers=bearer_of(operations=['console']))
-    assert api.conductor.calls == [('open_console_events', 'n1', False, None, None, False)]
+def test_the_conductor_is_told_whose_access_token_asks(api, bearer_of):
+    headers = bearer_of(operations=['console'])
+    api.app.get(PATH, headers=headers)
+    asked = ('open_console_events', 'n1', headers['X-Jti'], None, None, False)
+    assert api.conductor.calls == [asked]
 
 
 def test_it_is_never_a_redirect(api, admin, conf, monkeypatch):

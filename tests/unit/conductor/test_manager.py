@@ -555,7 +555,7 @@ def test_what_goes_on_after_the_answer_is_named_after_the_request(rig, row):
 
 def framed(rig, **changes):
     """:returns: (stream of events, its headers), as the API of another process gets it."""
-    args = {'across': False, 'replay': None, 'cursor': None, 'takeover': False, **changes}
+    args = {'holder': 'j1', 'replay': None, 'cursor': None, 'takeover': False, **changes}
     offer = rig.api.open_console_events(nodes.get('n1'), Deadline(30), **args)
     return rig.tickets.redeem(offer.url.rpartition('/')[2])
 
@@ -572,8 +572,8 @@ def test_a_framed_console_needs_no_token_of_the_node(rig, register):
     assert len(rig.revocation) == 1
 
 
-@pytest.mark.parametrize(('across', 'seen'), [(True, b'old new'), (False, b'new')])
-def test_only_who_may_reads_behind_the_issue_of_the_token(rig, row, across, seen):
+@pytest.mark.parametrize(('holder', 'seen'), [(None, b'old new'), ('j1', b'new')])
+def test_only_the_admin_reads_behind_the_issue_of_the_nodes_token(rig, row, holder, seen):
     stream, _ = framed(rig)
     driver = rig.driver(row)
     driver.sinks[-1].data(b'old ')
@@ -581,10 +581,37 @@ def test_only_who_may_reads_behind_the_issue_of_the_token(rig, row, across, seen
     nodes.set_token('n1', 'hash', 't2')
     rig.manager.token_changed({}, node=row.uuid, token_id='t2')
     driver.sinks[-1].data(b'new')
-    again, _ = framed(rig, across=across, replay=1000)
+    again, _ = framed(rig, holder=holder, replay=1000)
     told = events(again, 2)[-1]
     assert base64.b64decode(told['data']) == seen
     assert stream.ended is None
+
+
+@pytest.mark.parametrize('history', [{'replay': 1000}, {'cursor': 0}])
+def test_a_new_access_token_reads_nothing_from_before_it_came(rig, row, history):
+    stream, _ = framed(rig)
+    sink = rig.driver(row).sinks[-1]
+    sink.data(b'secret')
+    cursor = events(stream, 2)[-1]['cursor']
+    if 'cursor' in history:
+        history = {'cursor': cursor.partition(':')[0] + ':0'}
+    new, _ = framed(rig, holder='j2', **history)
+    sink.data(b'new')
+    lines = (line for piece in new for line in piece.splitlines())
+    told = (one for one in map(json.loads, lines) if one['event'] == 'data')
+    assert base64.b64decode(next(told)['data']) == b'new'
+
+
+def test_an_access_token_goes_on_where_its_connection_broke_off(rig, row):
+    stream, _ = framed(rig)
+    sink = rig.driver(row).sinks[-1]
+    sink.data(b'read')
+    cursor = events(stream, 2)[-1]['cursor']
+    stream.end('the connection broke off')
+    sink.data(b'missed')
+    again, _ = framed(rig, cursor=cursor)
+    told = [one for one in events(again, 2) if one['event'] != 'state']
+    assert [base64.b64decode(one['data']) for one in told] == [b'missed']
 
 
 def test_a_framed_console_tells_that_its_source_went_and_came_back(rig, row):

@@ -22,7 +22,7 @@ class Rig:
         self.up = True
         self.ring = ring.Ring(size, 'r1')
         self.ring.append(history)
-        reader, gap = readers.place(self.ring, self.ring.oldest, replay, cursor)
+        reader, gap = readers.place(self.ring, self.ring.start, replay, cursor)
         self.stream = console_events.ConsoleEvents(reader, Allow(), 'uuid', lambda: self.up, gap)
 
     def take(self):

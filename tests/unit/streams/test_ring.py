@@ -20,6 +20,32 @@ def filled(parts, size=SIZE):
     return made, b''.join(parts)
 
 
+def test_a_holders_history_begins_when_it_came_first():
+    made, _ = filled([b'old'])
+    assert made.oldest_since('j1') == 3
+    made.append(b'new')
+    assert made.oldest_since('j1') == 3
+    assert made.oldest_since('j2') == 6
+
+
+def test_a_holders_history_begins_again_with_a_new_token_of_the_node():
+    made, _ = filled([b'old'])
+    made.oldest_since('j1')
+    made.append(b'new')
+    made.set_barrier('t2')
+    assert made.oldest_since('j1') == 6
+
+
+def test_the_holder_that_did_not_come_for_longest_is_forgotten_first():
+    made, _ = filled([])
+    for number in range(ring.MOST_HOLDERS):
+        made.oldest_since(f'j{number}')
+    made.append(b'new')
+    made.oldest_since('j0')
+    made.oldest_since('one more')
+    assert (made.oldest_since('j0'), made.oldest_since('j1')) == (0, 3)
+
+
 @hypothesis.given(chunks, st.integers(1, 3 * SIZE))
 def test_it_keeps_the_last_bytes_whatever_the_chunks(parts, size):
     made, all_bytes = filled(parts, size)
