@@ -67,6 +67,8 @@ class Supervisor:
         self._by_pid = {}
         self._watched = {}
         self._waiting = set()
+        #: jobs of which a run has ended, so that another may begin
+        self._room = {}
         self._timers = []
         self._order = itertools.count()
         self._ended = []
@@ -102,6 +104,7 @@ class Supervisor:
             now = self._clock()
             while self._timers and self._timers[0][0] <= now:
                 heapq.heappop(self._timers)[2]()
+            self._start_waiting()
             self._tell()
         self._clearing.end()
 
@@ -224,10 +227,16 @@ class Supervisor:
         if (message['job'], message['position']) in self._runs:
             return  # the same once more
         job = self._jobs.get(message['job'])
-        if job is not None and job.running >= message['width']:
+        if job is not None and (job.waiting or job.running >= message['width']):
             job.waiting[message['position']] = message
         else:
             self._start(message)
+
+    def _start_waiting(self):
+        """Not before all events are seen: what begins may get a number that one of them is of."""
+        room, self._room = self._room, {}
+        for job in room:
+            self._start_next(job)
 
     def _start_next(self, job):
         """One has ended: begin what waits, until one does begin."""
@@ -273,8 +282,9 @@ class Supervisor:
 
     def _read(self, run, descriptor):
         if self._files.crowded:
-            self._poll.unregister(descriptor)
-            self._waiting.add(descriptor)
+            if descriptor not in self._waiting:
+                self._poll.unregister(descriptor)
+                self._waiting.add(descriptor)
             return
         try:
             data = os.read(descriptor, frames.LONGEST)
@@ -344,8 +354,11 @@ class Supervisor:
             self._finish(run)
 
     def _leader_ended(self, run):
+        result = os.waitid(os.P_PIDFD, run.process, os.WEXITED | os.WNOHANG)
+        if result is None:
+            return  # the event was of what had this number before
         self._forget_process(run)
-        run.exited(os.waitid(os.P_PIDFD, run.process, os.WEXITED))
+        run.exited(result)
         for descriptor in list(run.pipes):
             self._drain(run, descriptor)
         if not self._finish_if_over(run):
@@ -401,7 +414,7 @@ class Supervisor:
         self._report(run.job, run.position, run.outcome, run.status, run.reason, run.output_bytes)
         if run.job in self._jobs:
             self._jobs[run.job].running -= 1
-            self._start_next(run.job)
+            self._room[run.job] = True
 
     def _report(self, job, position, outcome, status, reason, output_bytes):
         self._files.write(job, position, frames.END, frames.end(outcome, status))
