@@ -34,14 +34,16 @@ class _Job:
 
     :ivar facts: node uuid -> (monotonic s, list of ranks, dict of parameters).
     :ivar turns: Semaphore, of built-in commands that run at once.
+    :ivar door: held while its output is opened or closed.
     """
 
-    def __init__(self, width):
+    def __init__(self, width, now):
         self.turns = threading.Semaphore(width)
         self.facts = {}
         self.ahead = ()
         self.running = 0
-        self.used_at = 0.0
+        self.used_at = now
+        self.door = threading.Lock()
 
 
 class Cancellable(Deadline):
@@ -90,11 +92,12 @@ class Executor:
     def expect(self, spec, ahead):
         """:param ahead: uuids of nodes of which runs of the job will come."""
         if ahead:
-            self._job(spec).ahead = tuple(ahead)
+            with self._lock:
+                self._job(spec).ahead = tuple(ahead)
 
     def _job(self, spec):
-        with self._lock:
-            return self._jobs.setdefault(spec.job, _Job(spec.width))
+        """The caller holds the lock."""
+        return self._jobs.setdefault(spec.job, _Job(spec.width, self._clock()))
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -107,8 +110,8 @@ class Executor:
             output now, or never.
         :param done: ``done(work, outcome, status, reason, output_bytes)``, called once for each.
         """
-        job = self._job(works[0].spec)
         with self._lock:
+            job = self._job(works[0].spec)
             job.running += len(works)
         threads.spawn(self._start, job, works, begun, self._counted(job, done))
 
@@ -125,7 +128,8 @@ class Executor:
         left, spec = list(works), works[0].spec
         try:
             try:
-                self._scripts.open(spec.job, spec.output_limit)
+                with job.door:
+                    self._scripts.open(spec.job, spec.output_limit)
             finally:
                 begun()
             command = self._table.get(spec.command)
@@ -259,14 +263,20 @@ class Executor:
 
     def _tidy(self):
         while not self._stopped.wait(IDLE):
-            now = self._clock()
-            for uuid, job in list(self._jobs.items()):
-                with self._lock:
-                    idle = not job.running and now - job.used_at > IDLE
-                    if idle:
-                        del self._jobs[uuid]
-                if idle:
+            self._close_idle()
+
+    def _close_idle(self):
+        for uuid, job in list(self._jobs.items()):
+            # runs that come meanwhile wait, and open it again
+            with job.door:
+                if self._is_idle(job):
                     self._scripts.close(uuid)
+            with self._lock:
+                if self._is_idle(job):
+                    del self._jobs[uuid]
+
+    def _is_idle(self, job):
+        return not job.running and self._clock() - job.used_at > IDLE
 
 
 class _Said:

@@ -140,22 +140,24 @@ class Scripts:
     # -- jobs -----------------------------------------------------------------------------------
 
     def open(self, job, limit):
-        """Before the first run of a job here; harmless when done before.
+        """Before the first run of a job here; harmless when done before, not while it is closed.
 
-        :param limit: bytes that the runs of the job may write here.
+        :param limit: bytes that the runs of the job may write here, with what they have written.
         :raises OSError, Unavailable: its output has no place.
         """
         if job not in self._jobs:
-            descriptor = self._spools.create(job)
-            # before it is sent: the next runner is told if this one dies of it
+            # before it is sent: the next runner is told if this one dies of it; and before its
+            # readers are let in, who go on if it was closed just now
             self._jobs[job] = limit
             try:
-                self._send({'do': 'job', 'job': job, 'limit': limit}, descriptor)
-            except errors.Unavailable:
+                descriptor = self._spools.create(job)
+                try:
+                    self._send({'do': 'job', 'job': job, 'limit': limit}, descriptor)
+                finally:
+                    os.close(descriptor)
+            except (OSError, errors.ObmdError):
                 self._jobs.pop(job, None)
                 raise
-            finally:
-                os.close(descriptor)
 
     def close(self, job):
         """After the last run of a job here has ended."""
@@ -306,7 +308,8 @@ class Scripts:
         for job, size in news['wrote'].items():
             self._spools.wrote(job, size)
         for job in news['closed']:
-            self._spools.settle(job)
+            if job not in self._jobs:  # else it was opened again
+                self._spools.settle(job)
         ends = [End(*end) for end in news['ended']]
         for end in ends:
             self._running.pop((end.job, end.position), None)

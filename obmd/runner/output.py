@@ -35,10 +35,11 @@ class File:
 
     :param fd: int, open for reading and appending; closed here.
     :param reserve: bytes that must stay free on its disk.
+    :ivar found: int, bytes of output that were in it at :meth:`begin`.
     """
 
     def __init__(self, fd, reserve):
-        self.size = 0
+        self.size = self.found = 0
         self._fd = fd
         self._reserve = reserve
         self._look_at = 0
@@ -56,7 +57,7 @@ class File:
         """Find where to go on: behind the last whole frame."""
         size = os.fstat(self._fd).st_size
         if frames.name_of(os.pread(self._fd, frames.FIRST, 0)) is not None:
-            self.size = _last_whole(self._fd, size)
+            self.size, self.found = _last_whole(self._fd, size)
         if self.size < size:
             os.ftruncate(self._fd, self.size)
         if self.size == 0:
@@ -153,6 +154,7 @@ class Files:
         self._put = 0
         self._done = 0
         self._written = {}
+        self._found = {}
         self._closed = []
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -179,6 +181,12 @@ class Files:
         with self._lock:
             grown, self._written = self._written, {}
         return grown
+
+    def found(self):
+        """:returns: dict of job to the bytes of output that were in its file when it was opened."""
+        with self._lock:
+            found, self._found = self._found, {}
+        return found
 
     def closed(self):
         """:returns: list of jobs whose files were closed since."""
@@ -234,6 +242,7 @@ class Files:
             print(f'obmd-runner: output of a job: {error}', file=sys.stderr, flush=True)
         with self._lock:
             self._written[job] = file.size
+            self._found[job] = file.found
         self._wake()
 
     def _close(self, job):
@@ -261,15 +270,17 @@ class Files:
 
 
 def _last_whole(fd, size):
-    """:returns: int, the offset behind the last whole frame."""
-    at, data, start = frames.FIRST, b'', frames.FIRST
+    """:returns: (the offset behind the last whole frame, bytes of output before it)."""
+    at, data, start, output = frames.FIRST, b'', frames.FIRST, 0
     while True:
         if not start <= at <= start + len(data) - frames.HEADER.size:
             start, data = at, os.pread(fd, CHUNK, at)
             if len(data) < frames.HEADER.size:
-                return at
+                return at, output
         _, kind, length = frames.HEADER.unpack_from(data, at - start)
         after = at + frames.HEADER.size + length
         if kind not in frames.KINDS or length > frames.LONGEST or after > size:
-            return at
+            return at, output
         at = after
+        if kind in (frames.STDOUT, frames.STDERR):
+            output += length

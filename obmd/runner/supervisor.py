@@ -33,7 +33,8 @@ SHORT_GRACE = 1.0
 
 
 class Job:
-    """:ivar left: bytes of output that its runs may write yet.
+    """:ivar left: bytes of output that its runs may write yet; below 0 if a file that was gone on
+        with had more in it.
     :ivar running: int.  :ivar waiting: messages of runs that begin as others end, by position.
     """
 
@@ -126,6 +127,9 @@ class Supervisor:
         elif descriptor == self._wake:
             os.eventfd_read(self._wake)
             self._grown.update(self._files.written())
+            for job, size in self._files.found().items():
+                if job in self._jobs:
+                    self._jobs[job].left -= size
             self._closed += self._files.closed()
             self._go_on_reading()
         elif descriptor == self._conductor_at and not self._gone:
@@ -295,7 +299,7 @@ class Supervisor:
             self._finish_if_over(run)
             return
         job = self._jobs.get(run.job)
-        fits = data[: job.left] if job is not None else data
+        fits = data[: max(0, job.left)] if job is not None else data
         run.output_bytes += len(fits)
         if fits:
             self._files.write(run.job, run.position, run.pipes[descriptor], fits)

@@ -340,6 +340,22 @@ def test_the_limit_is_one_for_all_runs_of_a_job(stage):
     assert outcome(stage.end()) == ('exited', 0)
 
 
+def test_the_limit_is_the_same_when_a_job_was_closed_and_is_opened_again(stage):
+    path, job = stage.shell('head -c 600 /dev/zero; exec sleep 1000'), stage.job(limit=1000)
+    stage.start(path, job=job)
+    stage.said(job, bytes(600))
+    stage.scripts.kill(job, 0)
+    stage.end()
+    stage.scripts.close(job)
+    stage.scripts.open(job, 1000)
+    # told before it: what was in the file is known by then
+    stage.scripts.say(job, 2, 'opened\n')
+    stage.said(job, b'opened')
+    stage.start(path, job=job, position=1)
+    end = stage.end()
+    assert (outcome(end), end.output_bytes) == (('output_limit', 125), 400)
+
+
 def test_a_flood_up_to_the_limit_is_no_fault(stage):
     job = stage.job(limit=1000)
     end, out, _ = stage.run(stage.shell('head -c 1000 /dev/zero'), job=job)

@@ -70,6 +70,11 @@ def test_an_old_file_is_gone_on_with(path):
     assert frames.name_of(path.read_bytes()) == name
 
 
+def test_an_old_file_says_how_much_output_is_in_it(path):
+    opened(path).write([(0, OUT, b'abc'), (0, frames.STDERR, b'de'), (0, END, DONE)])
+    assert opened(path).found == 5
+
+
 @pytest.mark.parametrize('torn', [b'\0', b'\0' * 8, frames.header(0, OUT, 5) + b'four'])
 def test_what_a_crash_has_torn_is_cut_off(path, torn):
     opened(path).write([(0, OUT, b'a')])
@@ -173,9 +178,12 @@ def test_the_thread_writes_tells_and_closes(path):
     files.write('job', 0, OUT, b'a')
     files.write('unknown', 0, OUT, b'dropped')
     files.close('job')
+    files.open('job', os.open(path, os.O_RDWR | os.O_APPEND))
+    files.close('job')
     files.finish(10)
     assert content(path) == [(0, OUT, b'a')]
     assert files.written() == {'job': path.stat().st_size}
-    assert files.closed() == ['job']
+    assert files.closed() == ['job', 'job']
+    assert files.found() == {'job': 1}
     assert not files.crowded
     assert told

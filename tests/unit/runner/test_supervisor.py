@@ -33,10 +33,14 @@ class Conductor:
 
 
 class Files:
-    """They take everything."""
+    """They take everything.
+
+    :ivar had: dict of job to the bytes that were in its file.
+    """
 
     def __init__(self):
         self.crowded = False
+        self.had = {}
         self.frames = []
 
     def open(self, job, descriptor):
@@ -44,6 +48,16 @@ class Files:
 
     def write(self, *frame):
         self.frames.append(frame)
+
+    def written(self):
+        return {}
+
+    def found(self):
+        found, self.had = self.had, {}
+        return found
+
+    def closed(self):
+        return []
 
 
 @pytest.fixture
@@ -120,3 +134,16 @@ def test_a_pipe_that_waits_for_the_disk_may_be_told_of_again(made, files):
     made._look(pipe)
     made._look(pipe)
     assert made._waiting == {pipe}
+
+
+@pytest.mark.parametrize('had', [995, 1500])
+def test_what_a_job_wrote_before_it_was_closed_counts(made, files, had):
+    files.had = {JOB: had, 'another': 7}
+    os.eventfd_write(made._wake, 1)
+    made._look(made._wake)
+    run = start(made, 0, '/usr/bin/yes')
+    pipe = next(iter(run.pipes))
+    select.select([pipe], [], [])
+    made._look(pipe)
+    assert run.outcome == 'output_limit'
+    assert run.output_bytes == max(0, 1000 - had)
