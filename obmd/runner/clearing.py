@@ -2,10 +2,12 @@
 
 While a run's group or pipes are not free after its first process has ended, its group and every
 process with its label get SIGTERM at once and SIGKILL a second later.  Processes that left the
-group and closed the pipes hold nobody up: they are swept when their run has ended.
+group and closed the pipes hold nobody up: they are swept when their run has ended.  Whose parent
+is swept is the runner's child at the next sweep.
 """
 
 import signal
+import time
 
 #: seconds from SIGTERM to SIGKILL for what a script has left behind
 GRACE = 1.0
@@ -13,8 +15,8 @@ GRACE = 1.0
 GIVE_UP = 2.0
 #: seconds between two looks
 LOOK = 0.05
-#: what forks while it is killed is met again
-LAST_SWEEPS = 5
+#: what forks while it is killed is met again, and what was another stray's child; a second's
+LAST_SWEEPS = 20
 
 
 def terminate(run):
@@ -62,23 +64,30 @@ class Clearing:
         """A run has ended: the next sweeps look for what got away from it."""
         self._sweeps = max(self._sweeps, 2)
 
-    def sweep(self, now):
-        """SIGTERM for strays, SIGKILL for those that have had it a while ago."""
+    def sweep(self, now, leaders):
+        """SIGTERM for strays, SIGKILL for those that have had it a while ago.
+
+        :param leaders: pids of the first processes of live runs.
+        """
         if not self._sweeps or now - self._swept_at < GRACE:
             return
         self._swept_at = now
-        found = self._labels.strays()
+        found = self._labels.left(leaders)
         for pid, label in found:
             number = signal.SIGKILL if (pid, label) in self._told else signal.SIGTERM
             self._labels.signal(pid, label, number)
         self._told = set(found)
         self._sweeps = max(self._sweeps - 1, 1 if found else 0)
 
-    def end(self):
-        """Nothing is to be left: SIGKILL for all strays."""
+    def end(self, reap):
+        """Nothing is to be left: SIGKILL for all strays.
+
+        :param reap: callable () -> bool, whether there are children yet.
+        """
         for _ in range(LAST_SWEEPS):
-            found = self._labels.strays()
+            found = self._labels.left(())
             for pid, label in found:
                 self._labels.signal(pid, label, signal.SIGKILL)
-            if not found:
+            if not reap() and not found:
                 return
+            time.sleep(LOOK)

@@ -5,6 +5,9 @@ run that started it but its resource limits.  One of them means nothing to ordin
 RLIMIT_RTTIME, microseconds of CPU for real-time work, unlimited unless set (getrlimit(2)).  Each
 run gets its own huge number there, so its processes are found wherever they are, also those that
 a runner left behind that was killed.
+
+A process can change that limit too.  It is still inherited by the runner when its parent ends, so
+what the runner has for a child, and is of no live run by session or label, is a stray as well.
 """
 
 import os
@@ -49,11 +52,26 @@ class Labels:
 
     def strays(self):
         """:returns: list of (pid, label), processes of runs that have ended."""
-        return [(pid, label) for pid, label in self._all() if label not in self._live]
+        return [found for found in self._all() if self._is_dead(found[1])]
+
+    def left(self, leaders):
+        """:param leaders: pids of the first processes of live runs.
+        :returns: list of (pid, label), strays and what this process has inherited otherwise.
+        """
+        me = os.getpid()
+        return [
+            (pid, label)
+            for pid, label in self._all()
+            if self._is_dead(label)
+            or (label not in self._live and _session(pid) not in leaders and _parent(pid) == me)
+        ]
 
     def of(self, label):
         """:returns: list of pid."""
         return [pid for pid, worn in self._all() if worn == label]
+
+    def _is_dead(self, label):
+        return label >> _SERIALS == self._base >> _SERIALS and label not in self._live
 
     def signal(self, pid, label, number):
         """Send a signal, unless the pid is another's by now."""
@@ -75,7 +93,7 @@ class Labels:
         for name in os.listdir('/proc'):
             if name.isdigit():
                 label = _label(int(name))
-                if label is not None and label >> _SERIALS == self._base >> _SERIALS:
+                if label is not None:
                     yield int(name), label
 
 
@@ -85,3 +103,21 @@ def _label(pid):
         return resource.prlimit(pid, resource.RLIMIT_RTTIME)[0]
     except (OSError, ValueError):
         return None
+
+
+def _session(pid):
+    """:returns: int, 0 if it has gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def _parent(pid):
+    """:returns: int, 0 if it has gone."""
+    try:
+        with open(f'/proc/{pid}/stat', 'rb') as file:
+            # the name before may have anything in it
+            return int(file.read().rpartition(b') ')[2].split()[1])
+    except OSError:
+        return 0

@@ -107,7 +107,7 @@ class Supervisor:
                 heapq.heappop(self._timers)[2]()
             self._start_waiting()
             self._tell()
-        self._clearing.end()
+        self._clearing.end(self._reap)
 
     def _pause(self):
         """:returns: seconds until something is due."""
@@ -153,7 +153,7 @@ class Supervisor:
     def _tick(self):
         self._after(TICK if self._runs else IDLE_TICK, self._tick)
         self._reap()
-        self._clearing.sweep(self._clock())
+        self._clearing.sweep(self._clock(), self._by_pid)
         now = self._clock()
         if now > self._lease_until:
             self._kill_all('its conductor has lost the right to act', self._grace)
@@ -425,14 +425,17 @@ class Supervisor:
         self._ended.append([job, position, outcome, status, reason, output_bytes])
 
     def _reap(self):
-        """Wait for orphans that have ended; leaders are told of by their pidfd."""
+        """Wait for orphans that have ended; leaders are told of by their pidfd.
+
+        :returns: bool, whether there are children yet.
+        """
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
-                return
+                return False
             if found is None:
-                return
+                return True
             run = self._by_pid.get(found.si_pid)
             if run is not None:
                 self._leader_ended(run)

@@ -92,6 +92,13 @@ def test_daemons_of_scripts_end_with_their_conductor_too(victim):
     until(lambda: not alive(victim.script))
 
 
+def test_what_shed_its_label_ends_with_its_conductor_too(victim):
+    shed = "bash -c 'ulimit -S -R unlimited; echo $$; exec sleep 1000 >/dev/null 2>&1'"
+    victim = victim(f'setsid {shed} & sleep 1000')
+    kill(victim.process.pid)
+    until(lambda: not alive(victim.script))
+
+
 def test_scripts_end_when_their_conductor_stands_still(victim):
     victim = victim(LASTING, ttl=2.0)
     os.kill(victim.process.pid, signal.SIGSTOP)

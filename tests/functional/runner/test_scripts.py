@@ -296,6 +296,33 @@ def test_a_daemon_lives_as_long_as_its_script_and_not_much_longer(stage):
     until(lambda: not alive(pid))
 
 
+#: it changes what it is known by, and has a child that is none of the runner's
+SHED = """
+setsid bash -c '
+    ulimit -S -R unlimited
+    exec 3>&1 >/dev/null 2>&1
+    sleep 1000 3>&- &
+    echo $$ $! >&3
+    exec 3>&-
+    wait' &
+"""
+
+
+def test_what_shed_its_label_is_ended_with_its_script(stage):
+    pids = stage.run(stage.shell(SHED + 'sleep 0.5'))[1].split()
+    assert len(pids) == 2
+    until(lambda: not any(alive(int(pid)) for pid in pids))
+
+
+def test_a_script_that_sheds_its_label_lasts_while_others_end(stage):
+    job = stage.start(stage.script('#!/bin/bash\nulimit -S -R unlimited; echo up; sleep 1000'))
+    stage.said(job)
+    pids = stage.run(stage.shell(SHED + 'sleep 0.5'))[1].split()
+    until(lambda: not any(alive(int(pid)) for pid in pids))
+    stage.scripts.kill(job, 0)
+    assert stage.end().outcome == 'cancelled'
+
+
 def test_a_script_that_forks_many_is_ended_with_all_of_them(stage):
     text = 'for i in $(seq 100); do (setsid sleep 1000 &) ; sleep 1000 & done; echo done; wait'
     job = stage.start(stage.shell(text))

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 
 import pytest
 
@@ -55,6 +56,33 @@ def test_another_conductor_does_not(made):
 def test_a_process_that_wears_another_label_gets_no_signal(made):
     made.wear(made.new())
     made.signal(os.getpid(), made.new(), 9)
+
+
+@pytest.fixture
+def child():
+    """A process in a session of its own."""
+    process = subprocess.Popen(['/bin/sleep', '1000'], start_new_session=True)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def test_a_child_that_shed_its_label_is_left(made, child):
+    assert (child, resource.RLIM_INFINITY) in made.left(())
+
+
+def test_a_child_of_a_live_runs_session_is_not_left(made, child):
+    assert child not in dict(made.left({child}))
+
+
+def test_a_child_with_a_live_label_is_not_left(made, child):
+    label = made.new()
+    resource.prlimit(child, resource.RLIMIT_RTTIME, (label, resource.RLIM_INFINITY))
+    assert child not in dict(made.left(()))
+
+
+def test_who_is_no_child_is_not_left(made):
+    assert os.getpid() not in dict(made.left(()))
 
 
 def test_a_system_that_limits_that_already_has_no_room_for_labels(monkeypatch):
