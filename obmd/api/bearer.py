@@ -122,8 +122,12 @@ class Identity:
         """:param names: iterable of str.  :returns: list of those that it is not for, in order."""
         if self.nodes is None:
             return []
-        covered = _covered(self.nodes)
+        covered = self.covered()
         return [name for name in names if name not in covered]
+
+    def covered(self):
+        """:returns: frozenset of str, the names of the nodes that it is for; None: all."""
+        return None if self.nodes is None else _covered(self.nodes)
 
     def require_nodes(self, names, by_group=False):
         """A node that a token is not for is as one that does not exist.
@@ -148,7 +152,10 @@ def _covered(text):
     """:returns: frozenset of str, the names that a token's range has now."""
     limit = CONF.api.max_range
     if '@' in text:
-        return frozenset(ranges.expand(text, limit, _members))
+        try:
+            return frozenset(ranges.expand(text, limit, functools.partial(_members, text)))
+        except errors.NotFound:
+            return frozenset()
     return _expanded(text, limit)
 
 
@@ -157,12 +164,17 @@ def _expanded(text, limit):
     return frozenset(ranges.expand(text, limit))
 
 
-def _members(group, most):
-    """A group that is not there, or not yet, has nobody in it."""
+def _members(text, group, most):
+    """A group that is not there, or not yet, has nobody in it.
+
+    :raises NotFound: the token would be for more nodes by that.
+    """
     try:
         return selection.members(group, most)
     except errors.NotFound:
-        return []
+        if ranges.only_grows(text, group):
+            return []
+        raise
 
 
 # -- who asks ---------------------------------------------------------------------------------

@@ -68,6 +68,21 @@ def expand(text, limit, resolve=None, longest=MAX_TEXT):
     return list(names)
 
 
+def only_grows(text, group):
+    """Whether a range could only name more if somebody were in a group that is not there.
+
+    :param text: str that :func:`expand` reads.  :param group: str, a name without the ``@``.
+    :returns: bool; False behind ``!``, ``&`` and ``^``, and before a ``^``.
+    """
+    is_before = False
+    for operator, pattern in _operands(text):
+        is_here = pattern == f'@{group}'
+        if (is_here and operator != ',') or (is_before and operator == '^'):
+            return False
+        is_before = is_before or is_here
+    return True
+
+
 def _members(group, resolve, limit, left):
     """:returns: dict of the names in a group, at most ``left``."""
     if not GROUP.fullmatch(group):

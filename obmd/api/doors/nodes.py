@@ -60,9 +60,10 @@ def _named(identity, text):
         found = selection.select(text)
         identity.require_nodes([one.name for one in found], by_group='@' in text)
         return found
-    if identity.nodes is None:
+    covered = identity.covered()
+    if covered is None:
         return None
-    found = node_lists.places(selection.expand(identity.nodes))
+    found = node_lists.places(sorted(covered))
     return sorted(found, key=lambda one: one.name.encode())
 
 

@@ -229,6 +229,19 @@ def test_a_node_that_a_token_is_not_for_is_not_there():
         identity.require_nodes(['n1', 'n2', 'N1'])
 
 
+@pytest.mark.parametrize(
+    'scope', ['n[1-3]!@gone', 'n[1-3]&@gone', 'n[1-3]^@gone', '@gone^n[1-3]', 'n1,@gone!@gone']
+)
+def test_a_token_is_not_for_more_nodes_when_a_group_is_gone(scope):
+    identity = verify(make(nodes=scope))
+    assert identity.outside(['n1', 'n3']) == ['n1', 'n3']
+
+
+@pytest.mark.parametrize('scope', ['n1,@gone', '@gone,n1', '@gone,n[1-3]!n[2-3]'])
+def test_a_token_is_for_the_other_nodes_when_a_group_is_gone(scope):
+    assert verify(make(nodes=scope)).outside(['n1', 'n3']) == ['n3']
+
+
 def test_names_that_came_from_a_group_are_not_told():
     identity = verify(issue(nodes='n1')[0])
     with pytest.raises(errors.NotFound) as caught:
