@@ -49,8 +49,6 @@ LONGEST_LABEL = 255
 #: commands that one token may name
 MOST_COMMANDS = 100
 _TIMES = ('verify_exp', 'verify_nbf', 'verify_iat')
-#: names that a refusal repeats
-_NAMED = 20
 #: bytes of a key under which HS256 is weaker than its hash (RFC 7518, section 3.2)
 _STRONG_KEY = 32
 
@@ -129,20 +127,38 @@ class Identity:
         """:returns: frozenset of str, the names of the nodes that it is for; None: all."""
         return None if self.nodes is None else _covered(self.nodes)
 
-    def require_nodes(self, names, by_group=False):
-        """A node that a token is not for is as one that does not exist.
+    def expand(self, text):
+        """What a range names, for who asks; whether those nodes exist is not looked up.
 
-        :param by_group: some of ``names`` come from a group: they are not for the caller to know.
-        :raises NotFound: naming those outside.
+        A node that a token is not for is as one that does not exist, and who is in a group is not
+        for its holder to know: then one answer is for a group that is not there or empty, too.
+
+        :param text: str.  :returns: list of str, in the order of ``text``, each once.
+        :raises InvalidInput: it is no range, or names no node.
+        :raises NotFound: naming those outside, or the group that does not exist.
+        """
+        hides = self.nodes is not None and '@' in text
+        try:
+            names = selection.expand(text)
+        except errors.NotFound:
+            if not hides:
+                raise
+            names = []
+        if hides and (not names or self.outside(names)):
+            raise errors.NotFound('the range, or a part of it, is not there for this token')
+        if not names:
+            raise errors.InvalidInput('the range names no node')
+        self.require_nodes(names)
+        return names
+
+    def require_nodes(self, names):
+        """:param names: list of str that the caller gave.
+
+        :raises NotFound: naming those that it is not for, as if they did not exist.
         """
         outside = self.outside(names)
-        if not outside:
-            return
-        if by_group:
-            raise errors.NotFound(f'{len(outside)} nodes of the range are not there for this token')
-        named = ', '.join(outside[:_NAMED])
-        more = f' and {len(outside) - _NAMED} more' if len(outside) > _NAMED else ''
-        raise errors.NotFound(f'there is no such node: {named}{more}')
+        if outside:
+            raise selection.Unknown(outside)
 
 
 ADMIN = Identity('admin', is_admin=True, operations=frozenset(OPERATIONS))

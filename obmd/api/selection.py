@@ -19,8 +19,8 @@ _SHOWN = 1000
 class Unknown(errors.NotFound):
     """Some of the nodes do not exist.  :ivar names: list of str."""
 
-    def __init__(self, reason, names):
-        super().__init__(reason)
+    def __init__(self, names):
+        super().__init__(_no_such(names))
         self.names = names
 
 
@@ -70,7 +70,7 @@ def rows(names):
     found = {node.name: node for node in node_lists.places(names)}
     missing = [name for name in names if name not in found]
     if missing:
-        raise Unknown(_no_such(missing), missing)
+        raise Unknown(missing)
     return [found[name] for name in names]
 
 

@@ -9,7 +9,6 @@ from obmd.api.jsonapi import documents
 from obmd.api.jsonapi import errors as jsonapi_errors
 from obmd.api.jsonapi import requests
 from obmd.common import errors
-from obmd.common import ranges
 from obmd.db import runs
 
 #: what may be included
@@ -75,31 +74,15 @@ def select(identity, kind, text):
     :returns: list of ``obmd.db.nodes.Node``.
     :raises NotFound: naming all that are not there, or why it is no range.
     """
-    names = [text] if kind == NODES else _expand(text)
-    outside = missing = set(identity.outside(names))
     try:
-        found = selection.rows([name for name in names if name not in outside])
-    except selection.Unknown as error:
-        missing = outside.union(error.names)
-    if not missing:
-        return found
-    if kind == NODES:
-        raise not_found('node', text[:255])
-    if outside and '@' in text:
-        # who else is in a group is not for the caller to know
-        raise not_found('group', text[:1000], f'{len(missing)} nodes are not there for this token')
-    named = ranges.fold(name for name in names if name in missing)[:1000]
-    raise not_found('group', text[:1000], f'there is no such node: {named}')
-
-
-def _expand(text):
-    try:
-        names = selection.expand(text)
+        if kind == GROUPS:
+            return selection.rows(identity.expand(text))
+        identity.require_nodes([text])
+        return selection.rows([text])
     except (errors.NotFound, errors.InvalidInput) as error:
+        if kind == NODES:
+            raise not_found('node', text[:255]) from None
         raise not_found('group', text[:1000], error.reason) from None
-    if not names:
-        raise not_found('group', text[:1000], 'the range names no node')
-    return names
 
 
 def _context(named, command):

@@ -2,7 +2,6 @@
 
 from obmd.api import http
 from obmd.api import operations
-from obmd.api import selection
 from obmd.api import sweep as sweeps
 from obmd.common import deadline
 from obmd.common import errors
@@ -17,8 +16,7 @@ def sweep(request, services):
     ``{"node", "power_status"}`` or ``{"node", "error": {"kind", "reason"}}``.
     """
     seconds = _seconds(request.parameters.get('deadline'))
-    names = selection.expand(request.parameters['nodes'])
-    request.identity.require_nodes(names)
+    names = request.identity.expand(request.parameters['nodes'])
     services.slots.take()
     try:
         stream = sweeps.Sweep(services, names, deadline.Deadline(seconds))

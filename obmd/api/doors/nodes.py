@@ -57,9 +57,7 @@ def index(request, services):
 def _named(identity, text):
     """:returns: list of Place, those of a range or that are for who asks; None: all there are."""
     if text is not None:
-        found = selection.select(text)
-        identity.require_nodes([one.name for one in found], by_group='@' in text)
-        return found
+        return selection.rows(identity.expand(text))
     covered = identity.covered()
     if covered is None:
         return None

@@ -162,6 +162,10 @@ class TestList:
         assert names(get(headers=mine)) == ['n2', 'n3']
         assert names(get(headers=mine, rank='even')) == ['n2']
         get(headers=mine, nodes='n1', status=404)
+        one, other = (
+            get(headers=mine, nodes=text, status=404)['reason'] for text in ('n[1,4]', 'n[1,9]')
+        )
+        assert one.replace('4', '9') == other
         gone = bearer_of(operations=['status'], nodes='n2,@gone')
         assert names(get(headers=gone)) == ['n2']
         get(f'{PATH}/n2', headers=mine, status=403)

@@ -6,6 +6,7 @@ from obmd.api import v1
 from obmd.common import errors
 from obmd.db import access_tokens
 from obmd.db import audit
+from obmd.db import node_groups
 from tests.unit.api.conftest import error
 
 #: path with names in it, method, body
@@ -99,6 +100,14 @@ def test_a_sweep_over_nodes_that_a_token_is_not_for_is_404(api, node, bearer_of)
     headers = bearer_of(operations=['status'], nodes='n1')
     answer = api.app.get('/api/v1/power?nodes=n[1-2]', headers=headers, status=404)
     assert 'n2' in error(answer)['reason']
+
+
+def test_a_sweep_over_a_group_does_not_tell_who_is_in_it(api, node, bearer_of):
+    node_groups.put('sec', 'n[1-2]')
+    headers = bearer_of(operations=['status'], nodes='n1')
+    answer = api.app.get('/api/v1/power?nodes=@sec', headers=headers, status=404)
+    node_groups.delete('sec')
+    assert 'n2' not in error(answer)['reason']
 
 
 def test_a_token_that_was_revoked_is_refused_at_once(api, node, bearer_of):
