@@ -1,5 +1,7 @@
 """Groups of nodes that an operator names: what the door and ``obmd-manage`` share."""
 
+import dataclasses
+
 from obmd.api import selection
 from obmd.common import errors
 from obmd.common import ranges
@@ -45,11 +47,26 @@ def find(name):
     """
     found = node_groups.get(check_name(name))
     if found is None:
-        raise errors.NotFound(f'there is no group "{name}"')
+        raise not_found(name)
     return found
+
+
+def among(group, covered):
+    """The part of a group that a token is for.
+
+    :param group: :class:`obmd.db.node_groups.Group`.  :param covered: frozenset of str, names.
+    :returns: the same with only those nodes, ``''`` for none.
+    """
+    names = [name for name in _unfold(group.nodes) if name in covered]
+    return dataclasses.replace(group, nodes=ranges.fold(names))
+
+
+def not_found(name):
+    """:returns: NotFound."""
+    return errors.NotFound(f'there is no group "{name}"')
 
 
 def remove(name):
     """:raises InvalidInput: it cannot be a name.  :raises NotFound:"""
     if not node_groups.delete(check_name(name)):
-        raise errors.NotFound(f'there is no group "{name}"')
+        raise not_found(name)

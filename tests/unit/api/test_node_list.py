@@ -407,6 +407,26 @@ class TestGroups:
         rest = get(self.GROUPS, limit=2, marker='b')
         assert ([one['name'] for one in rest['groups']], rest['next']) == (['c'], None)
 
+    def test_a_token_sees_its_part_of_the_groups(self, get, put, fleet, bearer_of):
+        for name, text in {'a': 'n4', 'b': 'n[1-4]', 'c': 'n[4-5]', 'd': 'n1', 'e': 'n2'}.items():
+            put(name, text, 201)
+        mine = bearer_of(operations=['status'], nodes='n[1-2]')
+        first = get(self.GROUPS, headers=mine, limit=2)
+        shown = [(one['name'], one['nodes']) for one in first['groups']]
+        assert (shown, first['next']) == ([('b', 'n[1-2]'), ('d', 'n1')], 'd')
+        rest = get(self.GROUPS, headers=mine, limit=2, marker='d')
+        assert ([one['name'] for one in rest['groups']], rest['next']) == (['e'], None)
+        assert get(f'{self.GROUPS}/b', headers=mine)['nodes'] == 'n[1-2]'
+
+    def test_a_group_without_a_node_that_a_token_is_for_is_not_there(
+        self, get, put, fleet, bearer_of
+    ):
+        put('a', 'n4', 201)
+        mine = bearer_of(operations=['status'], nodes='n[1-2]')
+        there = get(f'{self.GROUPS}/a', headers=mine, status=404)
+        nowhere = get(f'{self.GROUPS}/z', headers=mine, status=404)
+        assert there['reason'].replace('"a"', '"z"') == nowhere['reason']
+
     @pytest.mark.parametrize(
         ('name', 'text', 'status'),
         [
