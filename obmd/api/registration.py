@@ -10,6 +10,7 @@ from obmd.common import errors
 from obmd.common import parameters
 from obmd.common import ranks
 from obmd.common import secrets
+from obmd.db import descriptions as description_rows
 from obmd.db import registrations
 from obmd.drivers import registry
 
@@ -99,18 +100,24 @@ def create(public_key, body):
     return register(public_key, name, type_, info, group, beside, uuid)
 
 
-def change(public_key, node, body):
+def change(public_key, node, body, in_place=False):
     """Change a node in place as ``PATCH /api/v1/nodes/{id}`` says it.
 
     :param body: dict that fits ``schemas.nodes.CHANGE``.
+    :param in_place: bool, the caller may not make it another machine.
     :returns: :class:`obmd.db.nodes.Node` as it is then.
     :raises InvalidInput: naming the field.  :raises NotFound: :raises MacTaken:
     :raises NodeBusy: something runs on the node that must end before its BMC is another.
+    :raises Forbidden: naming the field that ``in_place`` keeps.
     """
     if not body:
         return node
     try:
+        if in_place:
+            _check_in_place(node, body)
         obm, group, beside = _read(public_key, node.name, node.uuid, body, node.driver)
+        if in_place:
+            obm = None  # parameters that were there already do not reach a BMC anew
         if obm is not None:
             obm = seal(public_key, node.uuid, *check(*obm))
         if node.lock_purpose is not None and (obm or group not in (None, node.conductor_group)):
@@ -119,6 +126,28 @@ def change(public_key, node, body):
     except errors.ObmdError as error:
         error.node = error.node or node.name
         raise
+
+
+def _check_in_place(node, body):
+    """:raises Forbidden: naming what would make the node another machine."""
+    for field in ('obm', 'conductor_group'):
+        if field in body:
+            raise errors.Forbidden(f'{field}: a token for some nodes may not change it')
+    if 'parameters' not in body:
+        return
+    given, known = body['parameters'] or {}, description_rows.get(node.uuid).parameters
+    for one in sorted(given.keys() | known.keys()):
+        before, now = ({one: those[one]} if one in those else {} for those in (known, given))
+        if now != before and (_reaches(node.name, now) or _reaches(node.name, before)):
+            raise errors.Forbidden(f'parameters: a token for some nodes may not change {one}')
+
+
+def _reaches(name, given):
+    """:returns: bool, whether a driver takes what is in ``given`` for the node's."""
+    try:
+        return account(name, given)[0] is not None
+    except errors.InvalidInput:
+        return True
 
 
 def _read(public_key, name, uuid, body, known):

@@ -90,11 +90,13 @@ def create(request, services):
     """``POST /api/v1/nodes`` ``{"name", "obm": {"type", "info"}?, ...}``: 201, the node.
 
     Besides what ``PATCH`` takes: ``name``.  Without ``obm`` the parameters are searched for a
-    driver's credentials; a node without either has no BMC.
+    driver's credentials; a node without either has no BMC.  Who is for some nodes alone makes
+    none: its BMC might be another node's.
     """
     name = request.fields['name']
-    request.identity.require_nodes([name])
     with trail.recording(request, 'node create', [name]):
+        if request.identity.nodes is not None:
+            raise errors.Forbidden('name: a token for some nodes may not register nodes')
         node = registration.create(services.public_key, request.fields)
     operations.tell(services.conductor_api.node_changed, node)
     location = f'/api/v1/nodes/{urllib.parse.quote(node.name, safe="")}'
@@ -115,8 +117,9 @@ def change(request, services):
     empty, false, or no BMC.
     """
     node = operations.find_for(request.identity, request.label)
+    in_place = request.identity.nodes is not None
     with trail.recording(request, 'node change', [node.name]):
-        now = registration.change(services.public_key, node, request.fields)
+        now = registration.change(services.public_key, node, request.fields, in_place)
     tell_changed(services, node, now)
     return http.json_response(_shown(services, now))
 

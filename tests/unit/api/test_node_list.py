@@ -16,11 +16,13 @@ from obmd.db import owners
 from obmd.db import ranks
 from obmd.drivers import none
 from obmd.drivers import registry
+from obmd.drivers.cloud import aws
 from tests.unit.api.conftest import error
 from tests.unit.api.drivers import ALL
 from tests.unit.api.drivers import Picky
 
 PATH = '/api/v1/nodes'
+IN_CLOUD = {'ec2_id': 'i-0123456789abcdef0', 'aws_region': 'eu-west-1'}
 
 
 class Scripted(Picky):
@@ -59,11 +61,19 @@ def post(api, admin):
 
 @pytest.fixture
 def patch(api, admin):
-    def patch(name, status=200, **body):
-        answer = api.app.patch_json(f'{PATH}/{name}', body, headers=admin, status=status)
+    def patch(name, status=200, headers=None, **body):
+        headers = headers or admin
+        answer = api.app.patch_json(f'{PATH}/{name}', body, headers=headers, status=status)
         return answer.json if status == 200 else error(answer)
 
     return patch
+
+
+@pytest.fixture
+def in_cloud(post, monkeypatch):
+    """A node ``n1`` that is the instance ``IN_CLOUD``."""
+    monkeypatch.setitem(registry._enabled, 'aws', aws.AwsDriver)
+    post(name='n1', parameters={**IN_CLOUD, 'x': 1})
 
 
 @pytest.fixture
@@ -272,10 +282,11 @@ class TestCreate:
         assert (done.outcome, refused.outcome) == ('ok', 'node_exists')
         assert 'geheim' not in str((done, refused))
 
-    def test_a_token_registers_the_nodes_that_it_is_for(self, post, bearer_of):
+    def test_a_token_for_nodes_registers_them_if_it_is_for_all(self, post, bearer_of):
+        post(name='n1', headers=bearer_of(operations=['nodes']))
         mine = bearer_of(operations=['nodes'], nodes='n[1-3]')
-        post(name='n2', headers=mine)
-        post(404, name='n4', headers=mine)
+        assert 'name' in post(403, name='n2', headers=mine)['reason']
+        post(403, name='n4', headers=mine)
         post(403, name='n3', headers=bearer_of(operations=['power', 'status']))
         post(401, name='n3', headers={'Authorization': 'Bearer x'})
 
@@ -288,6 +299,36 @@ class TestChange:
         assert (shown['ranks'], shown['parameters']) == (['b'], {'x': 3})
         shown = patch('n1', ranks=None, parameters=None)
         assert (shown['ranks'], shown['parameters']) == ([], {})
+
+    @pytest.mark.parametrize(
+        ('body', 'named'),
+        [
+            ({'obm': {'type': 'mock', 'info': {}}}, 'obm'),
+            ({'obm': None}, 'obm'),
+            ({'conductor_group': 'rack2'}, 'conductor_group'),
+            ({'parameters': {**IN_CLOUD, 'picky_password': 'new'}}, 'picky_password'),
+            ({'parameters': {**IN_CLOUD, 'ec2_id': 'i-0aaaaaaaaaaaaaaaa'}}, 'ec2_id'),
+            ({'parameters': {'ec2_id': 7, 'aws_region': 'eu-west-1'}}, 'ec2_id'),
+            ({'parameters': {'x': 2}}, 'aws_region'),
+            ({'parameters': None}, 'aws_region'),
+        ],
+    )
+    def test_a_token_for_some_nodes_cannot_make_one_another_machine(
+        self, post, patch, get, bearer_of, in_cloud, body, named
+    ):
+        before = get(f'{PATH}/n1')
+        mine = bearer_of(operations=['nodes'], nodes='n1')
+        assert named in patch('n1', 403, mine, **body)['reason']
+        assert get(f'{PATH}/n1') == before
+        refused = audit.page(limit=1)[0]
+        assert (refused.action, refused.outcome) == ('node change', 'forbidden')
+
+    def test_a_token_for_some_nodes_changes_the_rest_of_them(self, patch, bearer_of, in_cloud):
+        sealed = nodes.get('n1').sealed_info
+        mine = bearer_of(operations=['nodes'], nodes='n1')
+        shown = patch('n1', 200, mine, parameters={**IN_CLOUD, 'x': 2}, ranks=['a'])
+        assert (shown['parameters'], shown['ranks']) == ({**IN_CLOUD, 'x': 2}, ['a'])
+        assert nodes.get('n1').sealed_info == sealed
 
     def test_new_credentials_keep_the_node_and_open_the_gate(self, api, post, patch, private_key):
         made = post(name='n1', parameters={'picky_password': 'old'})
