@@ -11,8 +11,9 @@ from obmd.runner import privileges
 EXITED, SIGNALLED, NOT_STARTED = 'exited', 'signalled', 'not_started'
 #: shells' exit statuses for what is there and cannot be run, and for what is not there
 CANNOT_RUN, NOT_FOUND = 126, 127
-#: signals whose action a script gets as a shell would give it
-_DEFAULTS = (*privileges.IGNORED, signal.SIGXFSZ)
+#: signals whose action a script gets as a shell would give it: all, whoever started the service and
+#: whatever he ignored
+_DEFAULTS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 class NotStarted(Exception):
