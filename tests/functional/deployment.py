@@ -161,12 +161,15 @@ class Process:
             self._process.wait(15)
 
     def pause(self):
-        for pid in family(self.pid):
-            os.kill(pid, signal.SIGSTOP)
+        self._signal_family(signal.SIGSTOP)
 
     def resume(self):
+        self._signal_family(signal.SIGCONT)
+
+    def _signal_family(self, number):
         for pid in family(self.pid):
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # a script that has ended meanwhile
+                os.kill(pid, number)
 
     def end(self):
         """End it whatever state it is in; never raises for its sake."""

@@ -135,9 +135,10 @@ def test_its_errors_reach_the_caller(node, state):
 
 def test_its_secrets_are_sealed(obmd, node):
     assert node.power()
-    for name in os.listdir(obmd.state):
-        with open(os.path.join(obmd.state, name), 'rb') as file:
-            assert b'hunter2-key' not in file.read(), name
+    for folder, _, names in os.walk(obmd.state):
+        for name in names:
+            with open(os.path.join(folder, name), 'rb') as file:
+                assert b'hunter2-key' not in file.read(), name
     assert 'hunter2-key' not in obmd.log()
 
 
