@@ -121,6 +121,7 @@ def split(rabbitmq, postgresql, farm, certificate, haproxy):
 def nodes(split, farm):
     found = [split.node(bmc['name']) for bmc in farm.bmcs]
     wait_until_answering(found)
+    split.wait_until_settled()
     return found
 
 
