@@ -204,6 +204,9 @@ def _made(root, name, files, open_to_all, builtin):
         return commands.read(root, name, files, builtin, open_to_all)
     except commands.Invalid as error:
         return str(error)
+    except Exception as error:
+        # one command that nobody thought of takes no other down
+        return f'it cannot be read ({type(error).__name__})'
 
 
 def _names(root):

@@ -21,14 +21,15 @@ import re
 import stat
 import typing
 
-import yaml
-
 from obmd.common import threads
+from obmd.common import yaml_files
 
 METADATA = 'metadata.yaml'
 DEFAULT = 'default'
 #: bytes of metadata.yaml
 LARGEST = 65536
+#: names that its merged maps (<<) may come to
+_MOST_MERGED = 10_000
 #: files in a command's folder
 MOST_FILES = 1000
 #: a note: who may change the folder decides what runs
@@ -235,21 +236,15 @@ def _load(path):
     if len(text) > LARGEST:
         raise Invalid(f'{METADATA} is longer than {LARGEST} bytes')
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Invalid(f'{METADATA} is not YAML{_place(error)}') from None
+        return yaml_files.load(text, _MOST_MERGED)
+    except yaml_files.Invalid as error:
+        where = f' (line {error.line})' if error.line else ''
+        raise Invalid(f'{METADATA} is not YAML{where}: {error}') from None
 
 
 def _open(path, flags):
     # it may have become a pipe
     return threads.native_open(path, flags | os.O_NONBLOCK)
-
-
-def _place(error):
-    mark = getattr(error, 'problem_mark', None)
-    problem = getattr(error, 'problem', None)
-    where = f' (line {mark.line + 1})' if mark is not None else ''
-    return f'{where}: {problem}' if problem else where
 
 
 def _metadata(name, content, notes):
@@ -286,7 +281,12 @@ def _metadata(name, content, notes):
 def _note_unknown(content, known, where, notes):
     for key in content:
         if key not in known:
-            notes.append(f'{METADATA}: {where}{shown(str(key)[:64])} means nothing')
+            name = (
+                shown(key[:64])
+                if isinstance(key, str)
+                else f'a name of the type {type(key).__name__}'
+            )
+            notes.append(f'{METADATA}: {where}{name} means nothing')
 
 
 def _text(content, key, where):

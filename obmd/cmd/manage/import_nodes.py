@@ -2,8 +2,6 @@
 
 import sys
 
-import yaml
-
 from obmd.api import registration
 from obmd.cmd.manage import base
 from obmd.common import errors
@@ -11,6 +9,7 @@ from obmd.common import parameters
 from obmd.common import ranges
 from obmd.common import ranks
 from obmd.common import secrets
+from obmd.common import yaml_files
 from obmd.db import descriptions
 from obmd.db import nodes
 from obmd.db import ranks as rank_rows
@@ -18,10 +17,6 @@ from obmd.drivers import registry
 
 #: bytes of a file; nodes in it
 LARGEST, MOST = 64 * 2**20, 100_000
-#: levels that maps and lists may be nested
-_DEEPEST = 64
-#: names that merged maps (<<) may come to in all
-_MOST_MERGED = 1_000_000
 _META = '__meta__'
 CREATED, CHANGED, UNCHANGED, REFUSED = 'created', 'changed', 'unchanged', 'refused'
 #: what becomes of an outcome in a dry run
@@ -212,17 +207,10 @@ def read(path):
     text = _text(path)
     shown = 'standard input' if path == '-' else path
     try:
-        told = _load(text)
-    except _Refused as error:
-        raise errors.Fatal(f'{shown}: {error}') from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f', line {mark.line + 1}' if mark else ''
-        raise errors.Fatal(f'{shown}{where}: {error.problem or error.context}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # a date that there is not, a number of thousands of digits
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise errors.Fatal(f'{shown}: this is no YAML that can be read: {why}') from None
+        told = yaml_files.load(text, names_once=True)
+    except yaml_files.Invalid as error:
+        where = f', line {error.line}' if error.line else ': this is no YAML that can be read'
+        raise errors.Fatal(f'{shown}{where}: {error}') from None
     if told is None:
         told = {}
     if not isinstance(told, dict):
@@ -246,69 +234,3 @@ def _text(path):
     if len(text) > LARGEST:
         raise errors.Fatal(f'{path}: it is longer than {LARGEST} bytes')
     return text
-
-
-class _Refused(Exception):
-    pass
-
-
-class _Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
-    """YAML 1.1 with plain values only; what is merged is bounded."""
-
-    merged = 0
-
-    def flatten_mapping(self, node):
-        super().flatten_mapping(node)
-        # each level counts before the next one multiplies it
-        self.merged += len(node.value)
-        if self.merged > _MOST_MERGED:
-            raise _Refused(f'line {node.start_mark.line + 1}: too much is merged here')
-
-
-def _load(text):
-    _refuse_deep(text)
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _refuse_twice(node)
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _refuse_deep(text):
-    """libyaml makes nodes by recursion, and ends the process when that goes too deep."""
-    depth = 0
-    for event in yaml.parse(text, _Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _DEEPEST:
-            raise _Refused(f'line {event.start_mark.line + 1}: nested too deeply')
-
-
-def _refuse_twice(root):
-    """YAML has the last of two names win in silence.
-
-    :raises _Refused: a map has a name twice.
-    """
-    seen, left = set(), [root]
-    while left:
-        node = left.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            names = set()
-            for key, value in node.value:
-                name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
-                if name in names:
-                    line = key.start_mark.line + 1
-                    raise _Refused(f'line {line}: "{key.value}" stands there twice')
-                names.add(name)
-                left.append(value)
-        elif isinstance(node, yaml.SequenceNode):
-            left.extend(node.value)

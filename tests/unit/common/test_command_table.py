@@ -107,6 +107,21 @@ def test_an_invalid_command_takes_no_other_down_and_is_named(table, first, secon
     assert f'{first}/bad: its default script is not executable' in faults
 
 
+def test_what_nobody_thought_of_takes_no_other_down(table, first, monkeypatch):
+    add(first, 'bad')
+    add(first, 'good')
+    read = commands.read
+
+    def fail(root, name, *args):
+        if name == 'bad':
+            raise KeyError('x')
+        return read(root, name, *args)
+
+    monkeypatch.setattr(commands, 'read', fail)
+    assert names(table) == ['good', 'power-off']
+    assert [one.reason for one in table.snapshot().faults] == ['it cannot be read (KeyError)']
+
+
 def test_an_invalid_folder_of_a_built_in_hides_it(table, first):
     add(first, 'power-off', mode=0o644)
     assert names(table) == []

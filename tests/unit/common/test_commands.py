@@ -1,4 +1,5 @@
 import os
+import time
 
 import pytest
 
@@ -72,11 +73,14 @@ def test_a_command_that_runs_on_no_node_has_any_syntax(folder):
         (None, 'it has no metadata.yaml'),
         ('', 'metadata.yaml is not a map'),
         ('[1]', 'metadata.yaml is not a map'),
-        ('a: [', 'metadata.yaml is not YAML (line 1)'),
+        ('a: [}', 'metadata.yaml is not YAML (line 1)'),
         ('a: !!python/object/apply:os.system ["true"]', 'metadata.yaml is not YAML'),
         ('[' * 20000, 'metadata.yaml is not YAML'),
         ('a: \x01', 'metadata.yaml is not YAML'),
-        ('a: 2020-99-99', 'metadata.yaml is not YAML'),
+        ('a: 2020-99-99', 'metadata.yaml is not YAML (line 1): a value is no timestamp'),
+        ('a: 1\nb: !!bool x', 'metadata.yaml is not YAML (line 2): a value is no bool'),
+        ('a: !!int ""', 'metadata.yaml is not YAML (line 1): a value is no int'),
+        ('a: !!timestamp x', 'metadata.yaml is not YAML (line 1): a value is no timestamp'),
         ('x: ' + 'y' * commands.LARGEST, f'metadata.yaml is longer than {commands.LARGEST} bytes'),
         ('confirmation: x', 'help is missing or not a map'),
         ('help: text', 'help is missing or not a map'),
@@ -107,6 +111,19 @@ def test_aliases_that_multiply_cost_nothing(folder):
     lines = ['a0: &a0 [x, x]']
     lines += [f'a{i}: &a{i} [{", ".join([f"*a{i - 1}"] * 9)}]' for i in range(1, 30)]
     assert read(folder(METADATA + '\n'.join(lines))).summary == 'Tell the load'
+
+
+def test_merged_maps_that_multiply_are_refused_at_once(folder):
+    lines = ['k0: &k0 {a: 1}']
+    lines += [f'k{i}: &k{i} {{<<: [{", ".join([f"*k{i - 1}"] * 9)}]}}' for i in range(1, 12)]
+    started = time.perf_counter()
+    assert 'too much is merged' in refused(folder(METADATA + '\n'.join(lines)))
+    assert time.perf_counter() - started < 2
+
+
+def test_a_number_that_python_does_not_write_means_nothing(folder):
+    made = read(folder(f'{METADATA}? 0x{"f" * 5000}\n: x\n'))
+    assert made.notes == ('metadata.yaml: a name of the type int means nothing',)
 
 
 def test_a_word_that_means_nothing_is_told(folder):
