@@ -265,6 +265,13 @@ def test_a_refusal_folds_what_it_names_and_is_short():
     assert len(caught.value.reason) < 1100
 
 
+def test_a_refusal_repeats_no_long_names_whole():
+    identity = verify(issue(nodes='n1')[0])
+    with pytest.raises(errors.NotFound) as caught:
+        identity.require_nodes(['x' * 1000 for _ in range(20)])
+    assert len(caught.value.reason) < 1200
+
+
 def test_a_scope_that_cannot_be_read_covers_nothing():
     identity = verify(make(nodes='n[1-'))
     with pytest.raises(errors.ObmdError):
