@@ -15,7 +15,7 @@ from obmd.common import errors
 
 #: bytes of text
 MAX_TEXT = 16384
-#: characters of a name, brackets counted as written
+#: characters of a name, without its brackets and what is in them
 MAX_PATTERN = 1024
 #: dimensions (brackets) in one pattern
 MAX_BRACKETS = 4
@@ -32,6 +32,10 @@ GROUP = re.compile('[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}')
 GROUP_IS = 'a word of at most 64 letters, digits, "_", "." and "-"'
 
 _NUMBERED = re.compile(r'([^0-9]*(?:[0-9]+[^0-9]+)*?)([0-9]{1,18})([^0-9]*)')
+#: between commas that stand in no brackets
+_WORD = re.compile(r'(?:[^,[]|\[[^][]*\]|\[)+')
+_BRACKETS = re.compile(r'\[([^][]*)\]')
+_NUMBERS = re.compile(r'(?:[0-9]|\[[^][]*\])+')
 _ELEMENT = re.compile('([0-9]{1,18})(?:-([0-9]{1,18})(?:/([0-9]{1,9}))?)?')
 
 
@@ -81,6 +85,68 @@ def only_grows(text, group):
             return False
         is_before = is_before or is_here
     return True
+
+
+def includes(text, name):
+    """Whether a node is named in a range without groups, or in what :func:`fold` has made.
+
+    No names are made, so it costs what the text is long, whatever a name in it looks like.  What
+    is no range is read word by word: it has names that look odd, or was cut.
+
+    :param text: str or None.  :param name: str.  :returns: bool.
+    """
+    words = _WORD.findall(text or '')
+    if name in words:
+        return True
+    try:
+        operands = list(_operands(text or ''))
+    except errors.InvalidInput:
+        operands = [(',', word) for word in words]
+    is_in, shape = False, _shape(name)
+    for operator, pattern in operands:
+        found = pattern == name or _makes(pattern, name, shape)
+        if operator == ',':
+            is_in = is_in or found
+        elif operator == '&':
+            is_in = is_in and found
+        elif operator == '!':
+            is_in = is_in and not found
+        else:
+            is_in = is_in != found
+    return is_in
+
+
+def _shape(word):
+    """What the names of a pattern have in common."""
+    return _NUMBERS.sub('0', word)
+
+
+def _makes(pattern, name, shape):
+    """:param shape: of the name."""
+    if '[' not in pattern or _shape(pattern) != shape:
+        return False
+    parts = _BRACKETS.split(pattern)
+    if len(parts) > 2 * MAX_BRACKETS + 1:
+        return False
+    fixed, inside = map(re.escape, parts[::2]), parts[1::2]
+    match = re.fullmatch('([0-9]{1,18})'.join(fixed), name)
+    return match is not None and all(map(_holds, inside, match.groups()))
+
+
+def _holds(inside, digits):
+    """Whether a number, as it is written, stands in brackets."""
+    for element in inside.split(','):
+        match = _ELEMENT.fullmatch(element.strip())
+        if match is None:
+            return False
+        first, last, step = match.groups()
+        width = len(first) if first[0] == '0' else 0
+        number, first, step = int(digits), int(first), int(step or 1)
+        is_between = first <= number <= (first if last is None else int(last))
+        is_hit = is_between and step and (number - first) % step == 0
+        if is_hit and f'{number:0{width}d}' == digits:
+            return True
+    return False
 
 
 def _members(group, resolve, limit, left):
@@ -202,14 +268,15 @@ def _count(pattern):
     """:returns: (int names, int brackets)."""
     if not pattern:
         raise errors.InvalidInput('an operator of the range lacks an operand')
-    if len(pattern) > MAX_PATTERN and '[' not in pattern:
-        raise errors.InvalidInput('a name in the range is too long')
     if '@' in pattern:
         raise errors.InvalidInput("'@' stands only before the name of a group")
     if any(c.isspace() for c in pattern):
         raise errors.InvalidInput('a name in the range has a space in it')
     names = 1
     inside = re.findall(r'\[([^]]*)\]', pattern)
+    # each of the names that a pattern makes has what is outside of the brackets
+    if len(pattern) - sum(len(elements) + 2 for elements in inside) > MAX_PATTERN:
+        raise errors.InvalidInput('a name in the range is too long')
     if len(inside) > MAX_BRACKETS:
         raise errors.InvalidInput(f'a name in the range has more than {MAX_BRACKETS} brackets')
     for elements in inside:

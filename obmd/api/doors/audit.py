@@ -1,9 +1,8 @@
 """``/api/v1/audit``: who did what on which nodes, from where, with which result (admin)."""
 
-from ClusterShell import NodeSet
-
 from obmd.api import http
 from obmd.api import times
+from obmd.common import ranges
 from obmd.db import audit
 
 #: entries that one request looks at when it asks for a node
@@ -35,7 +34,7 @@ def _find(asked, filters, last, limit):
         page = audit.page(**filters, before_id=last, limit=PAGE)
         for entry in page:
             last = entry.id
-            if 'node' in asked and not _names(entry.nodes, asked['node']):
+            if 'node' in asked and not ranges.includes(entry.nodes, asked['node']):
                 continue
             found.append(entry)
             if len(found) == limit:
@@ -44,17 +43,6 @@ def _find(asked, filters, last, limit):
         if len(page) < PAGE:
             return found, None
     return found, last
-
-
-def _names(text, name):
-    """Whether a folded range, of what obmd has written, has a name."""
-    if not text:
-        return False
-    try:
-        return name in NodeSet.NodeSet(text, resolver=NodeSet.RESOLVER_NOGROUP)
-    except NodeSet.NodeSetException:
-        # a scope's groups, or a text that was cut
-        return name in text.split(',')
 
 
 def _told(entry):

@@ -5,9 +5,8 @@ import datetime
 import re
 import time
 
-from ClusterShell import NodeSet
-
 from obmd.cmd.manage import base
+from obmd.common import ranges
 from obmd.db import audit
 
 #: entries that are printed unless ``--limit`` says otherwise
@@ -82,7 +81,7 @@ def _entries(asked):
             asked.since, asked.until, asked.subject, action, asked.job, last, base.PAGE
         )
         for entry in page:
-            if given < asked.limit and (asked.node is None or _names(entry.nodes, asked.node)):
+            if given < asked.limit and _is_about(entry, asked.node):
                 given += 1
                 yield entry
         if len(page) < base.PAGE:
@@ -90,15 +89,8 @@ def _entries(asked):
         last = page[-1].id
 
 
-def _names(text, name):
-    """Whether a folded range, of what obmd has written, has a name."""
-    if not text:
-        return False
-    try:
-        return name in NodeSet.NodeSet(text, resolver=NodeSet.RESOLVER_NOGROUP)
-    except NodeSet.NodeSetException:
-        # a scope's groups, or a text that was cut
-        return name in text.split(',')
+def _is_about(entry, node):
+    return node is None or ranges.includes(entry.nodes, node)
 
 
 def _row(entry):

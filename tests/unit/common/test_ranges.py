@@ -114,6 +114,8 @@ def test_too_many_names_are_refused_at_once(text):
         'n' * 20000,
         'é' * 9000,
         'x' * 2000,
+        'x' * 2000 + '[1-2]',
+        'x' * 600 + '[1-2]' + 'y' * 600,
     ],
 )
 def test_what_is_no_range_is_invalid_input(text):
@@ -221,3 +223,71 @@ def test_many_names_of_two_dimensions_fold_fast():
     started = time.perf_counter()
     ranges.fold(names)
     assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ('text', 'name'),
+    [
+        ('n1', 'n1'),
+        ('n[1-3,5],m[01-10]', 'n5'),
+        ('n[1-3,5],m[01-10]', 'm07'),
+        ('rack1n[1-40]x,rack2n[1-40]x', 'rack2n7x'),
+        (','.join(f'rack{rack}n[1-4]' for rack in range(3000)), 'rack2999n3'),
+        (f'n[{",".join(map(str, range(1, 20000, 2)))}]', 'n19999'),
+        ('n[1-9]!n3', 'n4'),
+        ('n[1-999999999]', 'n[1-999999999]'),
+        ('n[1-9],m[1-9]&n[4-7]^n[6-9]', 'n8'),
+        ('n[1-9/2]', 'n9'),
+        ('a%b,n[1-9]', 'n4'),
+        ('a%b,n[1-9]', 'a%b'),
+        ('n[1-9],a[', 'a['),
+        ('@gpu,n2', 'n2'),
+    ],
+)
+def test_a_text_of_names_includes_them(text, name):
+    assert ranges.includes(text, name)
+
+
+@pytest.mark.parametrize(
+    ('text', 'name'),
+    [
+        (None, 'n1'),
+        ('', 'n1'),
+        ('n11', 'n1'),
+        ('n[1-3]', 'n4'),
+        ('n[1-3]', 'n01'),
+        ('n[01-03]', 'n1'),
+        ('n[1-9/2]', 'n4'),
+        ('n[1-9/0]', 'n4'),
+        ('n[1-9]&n[2-3]', 'n4'),
+        ('n[1-9]!n3', 'n3'),
+        ('@gpu', 'gpu'),
+        ('n[1-', 'n1'),
+    ],
+)
+def test_a_text_does_not_include_other_names(text, name):
+    assert not ranges.includes(text, name)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'n[1-999999999]',
+        ','.join(f'n{i}[1-99999]' for i in range(1000)),
+        'n[1-99999]!n2,n[1-999999]',
+        '[' * 100_000,
+        ',' * 100_000,
+    ],
+)
+def test_a_name_that_looks_like_very_many_costs_little(text):
+    started = time.perf_counter()
+    assert not ranges.includes(text, 'n0')
+    assert time.perf_counter() - started < 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(alphabet='n019xé-', min_size=1, max_size=6), max_size=20))
+def test_what_is_folded_includes_its_names_and_no_other(names):
+    text = ranges.fold(names)
+    assert all(ranges.includes(text, name) for name in names)
+    assert not any(ranges.includes(text, f'{name}1') for name in names if f'{name}1' not in names)
