@@ -5,7 +5,6 @@ as JSON.  A name is one of an environment variable, and none that would change w
 refused with an error, never passed over.
 """
 
-import itertools
 import json
 import re
 
@@ -13,11 +12,23 @@ from obmd.common import errors
 
 #: IEEE Std 1003.1-2017, section 8.1, in letters of either case
 _NAME = re.compile('[A-Za-z_][A-Za-z0-9_]{0,254}')
-#: what shells, loaders, interpreters and tools read, and where clouds' credentials would be
+#: names by which a program would run other code, load other libraries, or read other files
 _REFUSED = re.compile(
-    'PATH|HOME|USER|SHELL|IFS|ENV|PS4|SHELLOPTS'
-    '|(BASH|LD_|DYLD_|PYTHON|PERL|RUBY|NODE_|GIT_|SSH_|AWS_|AZURE_|OS_).*'
-    '|(?i:.*_proxy)'
+    # shells, and where programs and files are found
+    'PATH|CDPATH|MANPATH|INFOPATH|HOME|PWD|OLDPWD|USER|LOGNAME|SHELL|IFS|ENV|PS[0-4]|SHELLOPTS'
+    '|PROMPT_COMMAND|POSIXLY_CORRECT|OPTIND|FPATH|TMP|TEMP|TMPDIR|TMPPREFIX|(BASH|KSH|ZDOT|XDG_).*'
+    # the loader and libc: libraries, locales, resolver, memory
+    '|(LD_|DYLD_|MALLOC_|RES_|RESOLV_|LC_|GLIBC_|GCONV_|LIBC_).*|LANG|LANGUAGE|LOCPATH|NLSPATH'
+    '|LOCALDOMAIN|HOSTALIASES|TZ|TZDIR|TERM|TERMINFO|TERMINFO_DIRS|TERMCAP|NSS_.*|KRB5.*'
+    # interpreters and build tools
+    '|(PYTHON|PERL|RUBY|GEM_|BUNDLE_|NODE_|NPM_|npm_|LUA_|PHP|TCL|R_|JDK_|JAVA_|_JAVA_).*'
+    '|CLASSPATH|MAKEFILES|MAKEFLAGS|MFLAGS|GNUMAKEFLAGS|AWKPATH|AWKLIBPATH|GAWK.*|M4PATH'
+    # what tools start, and whom they trust or log in as
+    '|LESS.*|.*PAGER|.*EDITOR|VISUAL|BROWSER|INPUTRC|.*_ASKPASS|TAR_OPTIONS|RSYNC_RSH|CVS_RSH'
+    '|(GIT_|SSH_|SSL_|OPENSSL_|CURL_|REQUESTS_|ANSIBLE_|DOCKER_|HELM_).*|WGETRC|KUBECONFIG'
+    '|NETRC|SUDO_.*|SYSTEMD_.*|DBUS_.*|PAM_.*'
+    # clouds, and proxies
+    '|(AWS_|AZURE_|OS_).*|(?i:.*_proxy)'
 )
 #: what is a credential of a driver, and is sealed: never to be read again
 _CREDENTIALS = ('ipmi_password',)
@@ -44,7 +55,7 @@ def check(parameters):
     for name, value in parameters.items():
         _check_name(name)
         try:
-            _check_value(value, _DEEPEST, itertools.count())
+            _check_value(value, _DEEPEST, _Room())
         except errors.InvalidInput as error:
             raise errors.InvalidInput(f'parameters.{name} {error.reason}') from None
         size = len(_as_text(value).encode())
@@ -67,34 +78,49 @@ def _check_name(name):
         raise errors.InvalidInput(f'parameters: {name} is a credential: it belongs into obm')
 
 
-def _check_value(value, levels, counter):
-    """:param counter: of what was looked at; a value of YAML may hold another many times over."""
-    if next(counter) > LARGEST:
-        raise errors.InvalidInput(f'is longer than {LARGEST} bytes')
+class _Room:
+    """What is left for one value, which may hold another many times over if it comes of YAML."""
+
+    def __init__(self):
+        self._left = LARGEST
+
+    def take(self, size):
+        """:raises InvalidInput: there is none left."""
+        self._left -= size
+        if self._left < 0:
+            raise errors.InvalidInput(f'is longer than {LARGEST} bytes')
+
+
+def _check_value(value, levels, room):
+    """:param room: :class:`_Room`."""
     if isinstance(value, str):
-        _check_text(value)
+        _check_text(value, room)
     elif isinstance(value, list | dict):
+        room.take(len(value))
         if not levels:
             raise errors.InvalidInput('is nested too deeply')
         if isinstance(value, dict):
             for key in value:
                 if not isinstance(key, str):
                     raise errors.InvalidInput('has a map with a key that is no text')
-                _check_text(key)
+                _check_text(key, room)
         for child in value.values() if isinstance(value, dict) else value:
             if child is not None:  # JSON's null has its place in a list
-                _check_value(child, levels - 1, counter)
+                _check_value(child, levels - 1, room)
     elif value is None:
         raise errors.InvalidInput('has no value')
     elif isinstance(value, float) and not float('-inf') < value < float('inf'):
         raise errors.InvalidInput('is no number')
-    elif not isinstance(value, int | float):
+    elif isinstance(value, int):
+        room.take(value.bit_length() // 4)  # a digit is less than 4 bits
+    elif not isinstance(value, float):
         raise errors.InvalidInput(
             'must be text, a number, true, false, a list or a map; a date wants quotes'
         )
 
 
-def _check_text(text):
+def _check_text(text, room):
+    room.take(len(text))
     if '\0' in text:
         raise errors.InvalidInput('holds text with NUL')
     try:

@@ -51,6 +51,42 @@ def test_a_name_is_one_of_an_environment_variable(name):
         *('PATH', 'HOME', 'USER', 'SHELL', 'IFS', 'ENV', 'PS4', 'SHELLOPTS'),
         *('BASH_ENV', 'BASHOPTS', 'BASH', 'LD_PRELOAD', 'LD_LIBRARY_PATH', 'DYLD_X', 'PYTHONPATH'),
         *('PERL5LIB', 'RUBYOPT', 'NODE_OPTIONS', 'GIT_SSH', 'SSH_AUTH_SOCK', 'AWS_PROFILE'),
+        *(
+            'MAKEFLAGS',
+            'MFLAGS',
+            'GNUMAKEFLAGS',
+            'LUA_INIT',
+            'GCONV_PATH',
+            'OPENSSL_CONF',
+            'ZDOTDIR',
+        ),
+        *(
+            'JAVA_TOOL_OPTIONS',
+            '_JAVA_OPTIONS',
+            'JDK_JAVA_OPTIONS',
+            'LESSOPEN',
+            'LESSCLOSE',
+            'PAGER',
+        ),
+        *(
+            'EDITOR',
+            'VISUAL',
+            'GLIBC_TUNABLES',
+            'LOCPATH',
+            'NLSPATH',
+            'KUBECONFIG',
+            'TMPDIR',
+            'LANG',
+        ),
+        *('LC_ALL', 'TERMINFO', 'TERMCAP', 'HOSTALIASES', 'RES_OPTIONS', 'RESOLV_HOST_CONF'),
+        *(
+            'MALLOC_CHECK_',
+            'CLASSPATH',
+            'MANPAGER',
+            'SUDO_ASKPASS',
+            'PROMPT_COMMAND',
+            'TAR_OPTIONS',
+        ),
         *('AZURE_X', 'OS_DATABASE__CONNECTION', 'http_proxy', 'HTTPS_PROXY', 'No_Proxy'),
     ],
 )
@@ -59,7 +95,22 @@ def test_what_would_change_how_scripts_run_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    'name', ['path', 'MYPATH', 'PATHS', 'aws_region', 'OSX', 'proxy', 'name', 'command', 'env']
+    'name',
+    [
+        'path',
+        'MYPATH',
+        'PATHS',
+        'aws_region',
+        'OSX',
+        'proxy',
+        'name',
+        'command',
+        'env',
+        'lang',
+        'LC',
+        'tmpdir',
+        'MAKE',
+    ],
 )
 def test_names_that_only_look_like_it_are_fine(name):
     parameters.check({name: 'x'})
@@ -103,6 +154,12 @@ def test_what_holds_the_same_again_and_again_is_refused_at_once():
     for _ in range(10):
         value = [value] * 10
     refused({'x': value}, 'longer than')
+
+
+@pytest.mark.parametrize('held', ['x' * 60000, '', None, 2**9000, True, {'x' * 60000: 1}])
+def test_long_things_that_stand_there_many_times_are_never_written_out(held, monkeypatch):
+    monkeypatch.setattr(parameters.json, 'dumps', lambda *_args, **_options: pytest.fail('made'))
+    refused({'x': [[held] * 300] * 300}, 'longer than 65536 bytes')
 
 
 def test_sizes_are_bounded_as_a_script_is_given_them():
