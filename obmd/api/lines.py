@@ -5,6 +5,7 @@ With more than one node each line says whose it is.
 
 import io
 
+from obmd.common import names
 from obmd.db import runs
 
 #: bytes after which a line is broken, for others wait for its end
@@ -62,11 +63,11 @@ class Lines:
         return self._named(event, reason or outcome.replace('_', ' '))
 
     def _named(self, event, text):
-        return self._prefixed(event, f'{" ".join(text.split())}\n'.encode('utf-8', 'replace'))
+        return self._prefixed(event, f'{names.shown(" ".join(text.split()))}\n'.encode())
 
     def _prefixed(self, event, lines):
         """:param lines: bytes that end with a newline."""
         if not self._with_names or event.node is None:
             return lines
-        name = f'{event.node}: '.encode()
+        name = f'{names.shown(event.node)}: '.encode()
         return name + lines[:-1].replace(b'\n', b'\n' + name) + b'\n'

@@ -7,6 +7,7 @@ from obmd.api import descriptions
 from obmd.api import groups
 from obmd.api import validation
 from obmd.common import errors
+from obmd.common import names
 from obmd.common import parameters
 from obmd.common import ranks
 from obmd.common import secrets
@@ -31,6 +32,7 @@ def register(public_key, label, type_, info, group=None, beside=registrations.NO
     :returns: :class:`obmd.db.nodes.Node`.
     :raises InvalidInput: naming the field.  :raises NodeExists: :raises MacTaken:
     """
+    names.check_label(label)
     uuid = uuid or str(uuid4())
     obm = seal(public_key, uuid, *check(type_, info))
     if group is None:
@@ -95,6 +97,7 @@ def create(public_key, body):
     """
     said = dict(body)
     name, uuid = said.pop('name'), str(uuid4())
+    names.check(name)
     obm, group, beside = _read(public_key, name, uuid, said, NONE)
     type_, info = obm or (NONE, {})
     return register(public_key, name, type_, info, group, beside, uuid)

@@ -16,6 +16,7 @@ import time
 
 from obmd.common import commands
 from obmd.common import errors
+from obmd.common import names as node_names
 from obmd.common import threads
 from obmd.conf import CONF
 
@@ -46,7 +47,7 @@ class Fault:
     reason: str
 
     def __str__(self):
-        return f'{commands.shown(self.where)}: {self.reason}'
+        return f'{node_names.shown(self.where)}: {self.reason}'
 
 
 @dataclasses.dataclass(frozen=True)

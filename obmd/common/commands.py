@@ -21,6 +21,7 @@ import re
 import stat
 import typing
 
+from obmd.common import names
 from obmd.common import threads
 from obmd.common import yaml_files
 
@@ -45,11 +46,6 @@ _HELP = ('summary', 'description', 'syntax', 'has_context')
 
 class Invalid(Exception):
     """The folder is no command; the text says why."""
-
-
-def shown(name):
-    """A file's name as it may stand in a log: whatever bytes it has."""
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in name)
 
 
 class Choice(typing.NamedTuple):
@@ -188,7 +184,7 @@ def read(root, name, found, builtin=None, open_to_all=False):
     if not has_default and builtin is None:
         raise Invalid('it has no default script')
     if not told['has_context'] and len(scripts) > has_default:
-        ranks = shown(', '.join(sorted(scripts.keys() - {DEFAULT})))
+        ranks = names.shown(', '.join(sorted(scripts.keys() - {DEFAULT})))
         raise Invalid(f'it runs on no nodes (has_context: false), but has scripts for {ranks}')
     if builtin is not None and not told['has_context']:
         raise Invalid('the built-in command of that name runs on nodes; has_context must be true')
@@ -211,11 +207,11 @@ def _scripts(folder, found, notes):
     for one in found:
         if one.name == METADATA:
             continue
-        rank, name = _rank(one.name), shown(one.name)
+        rank, name = _rank(one.name), names.shown(one.name)
         if not one.executable:
             notes.append(f'{name} is not executable: it is passed over')
         elif rank in scripts:
-            used = shown(os.path.basename(scripts[rank]))
+            used = names.shown(os.path.basename(scripts[rank]))
             notes.append(f'{name} is passed over: {used} is the script of that rank')
         else:
             scripts[rank] = os.path.join(folder, one.name)
@@ -282,7 +278,7 @@ def _note_unknown(content, known, where, notes):
     for key in content:
         if key not in known:
             name = (
-                shown(key[:64])
+                names.shown(key[:64])
                 if isinstance(key, str)
                 else f'a name of the type {type(key).__name__}'
             )

@@ -58,7 +58,6 @@ def alive(obmd, mock):
         '%F0%9F%98%80' * 255,
         'x' * 255,
         'CON',
-        'a%0Ab',
         '%7Bid%7D',
         'token',
         '%E2%80%AE',
@@ -87,6 +86,12 @@ def test_what_is_no_label_is_400(obmd, label):
     for method, operation in (('GET', 'power_status'), ('POST', 'power_on'), ('GET', 'console')):
         path = f'/node/{label}/{operation}?token=' + '0' * 32
         check_error(obmd.exact(method, path, admin=False), 401, 'unauthorized')
+
+
+@pytest.mark.parametrize('label', ['a%0Ab', 'a%1B%5B2J', 'a%7F', 'a%C2%85b', 'a%E2%80%A8b'])
+def test_a_label_that_would_forge_a_line_is_400(obmd, label):
+    check_error(obmd.exact('PUT', f'/node/{label}', MOCK), 400, 'invalid_input')
+    check_error(obmd.exact('POST', f'/node/{label}/token'), 404, 'not_found')
 
 
 @pytest.mark.parametrize('label', ['a%2Fb', '%2F', '..%2F..%2Fetc', 'mock%2Fmore%2Fyet'])

@@ -1,12 +1,20 @@
 """What goes in and out of ``/api/v1/nodes`` and ``/api/v1/groups``."""
 
+from obmd.common import names
+
 #: of a node; Linux names at most a few for each card
 MOST_PORTS = 128
 #: a year, in seconds
 LONGEST_EXPECTED = 31536000
 
 _OBJECT = {'type': ['object', 'null']}
-_NAME = {'type': 'string', 'minLength': 1, 'maxLength': 255, 'pattern': '^[^\\x00]*$'}
+_NAME = {
+    'type': 'string',
+    'minLength': 1,
+    'maxLength': names.LONGEST,
+    'pattern': '^[^\\x00]*$',
+    'description': f'Without spaces, unprintable characters and {names.RESERVED}',
+}
 
 CHANGE = {
     'title': 'NodeChange',

@@ -8,6 +8,7 @@ from cliff import command
 from cliff import lister
 from cliff import show
 
+from obmd.common import names
 from obmd.db import audit as audits
 from obmd.db import engine
 from obmd.db import nodes
@@ -24,8 +25,7 @@ FILES_HELP = (
 
 def printable(value):
     """A BMC's words and a node's name may hold escape sequences: not for a terminal."""
-    text = '' if value is None else str(value)
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+    return names.shown('' if value is None else str(value))
 
 
 def when(seconds):

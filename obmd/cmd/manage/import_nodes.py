@@ -5,6 +5,7 @@ import sys
 from obmd.api import registration
 from obmd.cmd.manage import base
 from obmd.common import errors
+from obmd.common import names
 from obmd.common import parameters
 from obmd.common import ranges
 from obmd.common import ranks
@@ -135,8 +136,7 @@ class _Import:
         return self._change(node, body['ranks'], left, found)
 
     def _create(self, name, body, found):
-        if not nodes.storable(name):
-            raise errors.InvalidInput('a node name has 1 to 255 characters, none of them NUL')
+        names.check(name)
         type_, info = found or (registration.NONE, {})
         registration.check(type_, info)
         if self._group is not None:

@@ -85,3 +85,12 @@ def test_a_run_without_a_node_has_no_name(named):
 def test_other_events_are_no_lines(named):
     running = Event('run', 0, 'n0', {'state': 'running', 'outcome': None, 'reason': None})
     assert named.of([running, Event('job', None, None, {'state': 'ended', 'status': 0})]) == b''
+
+
+def test_a_name_forges_no_line(named):
+    event = Event('stdout', 0, 'n1\nn2: \x1b[2J', b'a\n')
+    assert named.of([event]) == b'n1\\nn2: \\x1b[2J: a\n'
+
+
+def test_a_reason_forges_no_line(named):
+    assert named.of([ended('failed', 'no\nn2: \x1b[2J')]) == b'n0: no n2: \\x1b[2J\n'

@@ -117,7 +117,7 @@ def test_another_method_is_405_and_says_which_are_right(api, path, method):
         'token',
         'x' * 255,
         '😀' * 255,
-        'a\tb\n',
+        'a\u202eb[1-9],*',
         '+',
     ],
 )
@@ -129,6 +129,13 @@ def test_any_label_is_a_node_of_its_own(api, admin, label):
     assert api.conductor.calls[-1] == ('power_status', label)
     api.app.delete(path, headers=admin, status=200)
     api.app.get(f'{path}/power_status?token={token}', status=401)
+
+
+@pytest.mark.parametrize('label', ['a%0Ab', 'a%09b', 'a%1B%5B2J', 'a%C2%85b', 'a%E2%80%A8b'])
+def test_a_label_that_would_forge_a_line_is_refused(api, admin, label):
+    mock = {'type': 'mock', 'info': {}}
+    answer = api.app.put_json(f'/node/{label}', mock, headers=admin, status=400)
+    assert 'control characters' in answer.text
 
 
 def test_labels_are_compared_as_bytes(api, admin):

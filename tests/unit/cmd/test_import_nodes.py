@@ -153,11 +153,13 @@ yes: {}
 ? !!binary "////"
 : {}
 "n\\n9": {a-b: 1}
+"n[1-999999999]": {}
 n10: {ranks: [fine]}
 """
     )
-    assert status == 1 and '10 nodes were refused' in problems
-    told = dict(line.split(': ', 1) for line in lines[:11])
+    assert status == 1 and '11 nodes were refused' in problems
+    told = dict(line.split(': ', 1) for line in lines[:12])
+    assert told['n[1-999999999]'].startswith('refused: a node name has no spaces')
     assert told['n1'] == 'refused: parameters: PATH would change how scripts run'
     assert 'ipmi_username' in told['n2']
     assert told['n3'] == 'refused: must be a map of ranks and parameters'
