@@ -15,15 +15,22 @@ from obmd.client import settings
 from obmd.client.cli import base
 
 SCRIPT = r"""_obm_complete() {
-    local IFS=$'\n'
-    COMPREPLY=($(OBM_COMPLETE_LINE="${COMP_LINE:0:$COMP_POINT}" \
-        OBM_COMPLETE_BREAKS="$COMP_WORDBREAKS" "$1" complete 2>/dev/null))
+    local offer
+    COMPREPLY=()
+    while IFS= read -r offer; do
+        COMPREPLY+=("$offer")
+    done < <(OBM_COMPLETE_LINE="${COMP_LINE:0:$COMP_POINT}" \
+        OBM_COMPLETE_BREAKS="$COMP_WORDBREAKS" "$1" complete 2>/dev/null)
 }
 complete -o default -F _obm_complete obm power estate obm-power obm-estate
 """
 LINE, BREAKS = 'OBM_COMPLETE_LINE', 'OBM_COMPLETE_BREAKS'
 #: names that are offered at once
 MOST = 100
+#: the shell puts an offer into its line as it is: characters of which it makes nothing else; only
+#: who types a range puts the others there
+_PLAIN = re.compile(r'[\w.,:@%+=/-]*')
+_OF_A_RANGE = re.compile(r'[\w.,:@%+=/\[\]!&^-]*')
 #: seconds that somebody waits for the tab key
 TIMEOUT = 2.0
 
@@ -55,7 +62,12 @@ def offers(app, line, breaks=''):
         return []
     # the shell knows of the word only what stands behind the last of these
     cut = max((current.rfind(mark) for mark in breaks), default=-1) + 1
-    return sorted({word[cut:] for word in found if word.startswith(current)})[:MOST]
+    fit = (word for word in found if word.startswith(current) and _is_safe(word, len(current)))
+    return sorted({word[cut:] for word in fit})[:MOST]
+
+
+def _is_safe(word, typed):
+    return bool(_OF_A_RANGE.fullmatch(word) and _PLAIN.fullmatch(word, typed))
 
 
 def _split(line):

@@ -5,6 +5,7 @@ import itertools
 from obmd.client import errors
 from obmd.client.cli import base
 from obmd.client.cli import running
+from obmd.client.cli import screen
 
 
 class _OneJob:
@@ -84,7 +85,7 @@ class JobWatch(_OneJob, running.Watched):
 
 
 class JobOutput(_OneJob, base.Command):
-    """Print what one node has written, byte for byte, while it writes."""
+    """Print what one node has written while it writes; byte for byte, if not to a terminal."""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
@@ -95,10 +96,9 @@ class JobOutput(_OneJob, base.Command):
     def take_action(self, parsed_args):
         jobs = self.client.jobs
         position = self._position(jobs.runs(parsed_args.job), parsed_args.node)
-        to = self.app.stdout.buffer
+        to = screen.Plain(self.app.stdout, self.app.stderr)
         for data in jobs.output(parsed_args.job, position, parsed_args.stream):
-            to.write(data)
-            to.flush()
+            to.write('stdout', data)
 
     def _position(self, runs, node):
         for run in runs:

@@ -1,4 +1,5 @@
 import argparse
+import subprocess
 
 import pytest
 
@@ -71,3 +72,20 @@ def test_names_are_asked_for_from_where_they_begin(offers, api):
 def test_without_a_right_to_names_there_is_no_offer(offers, api):
     api.refuse('GET', '/nodes', 403, 'forbidden', 'no')
     assert offers('obm power off n1') == []
+
+
+@pytest.mark.parametrize(
+    'name', ['$(id)', '`id`', 'a;id', 'a&id', 'a!id', 'a|id', 'a b', 'a\nb', "a'b", 'a\\b', '~a']
+)
+def test_a_name_that_the_shell_would_obey_is_not_offered(offers, api, name):
+    api.on('GET', '/nodes', {'nodes': [{'name': name}, {'name': 'n1'}]})
+    assert offers('obm power off ') == ['n1']
+
+
+def test_the_shell_takes_each_line_as_one_offer_and_expands_none(tmp_path):
+    program = tmp_path / 'obm'
+    program.write_text("#!/bin/sh\nprintf '%s\\n' '*' 'a b'\n")
+    program.chmod(0o755)
+    script = f'{completion.SCRIPT}\n_obm_complete {program}; printf "<%s>" "${{COMPREPLY[@]}}"'
+    told = subprocess.run(['bash', '-c', script], cwd=tmp_path, capture_output=True, text=True)
+    assert told.stdout == '<*><a b>'

@@ -78,6 +78,16 @@ def test_what_one_node_wrote_is_printed(api, obm, words, node, query):
     assert api.requests[-1].query == {'stream': query}
 
 
+def test_a_terminal_does_not_obey_what_a_node_wrote(api, obm, monkeypatch):
+    api.on('GET', '/jobs/j1/runs', {'runs': [{'node': None, 'position': 0}], 'next': None})
+    api.on('GET', '/jobs/j1/runs/0/output', [b'\x1b]52;c;cm0=\x07\xc3', b'\xa4\n'])
+    monkeypatch.setattr(obm.stdout, 'isatty', lambda: True)
+    assert obm.run('job', 'output', 'j1') == 0
+    told = obm.stdout.buffer.getvalue()
+    assert b'\x1b' not in told and b'\x07' not in told
+    assert told.endswith('ä\n'.encode())
+
+
 @pytest.mark.parametrize(('words', 'told'), [(['zzz'], 'no node zzz'), ([], 'nodes: say which')])
 def test_a_node_that_a_job_does_not_have_is_told(api, obm, words, told):
     api.on('GET', '/jobs/j1/runs', {'runs': [{'node': 'n1', 'position': 0}], 'next': None})
