@@ -72,6 +72,7 @@ def create(
     :returns: ``obmd.db.jobs.Job``.
     :raises NotFound: no such command.  :raises InvalidInput: naming what is wrong.
     :raises Unavailable: too many jobs are open, or the database is not there.
+    :raises OutcomeUnknown: the database fell silent while it stored the job.
     """
     found = _command(command, nodes)
     _check_arguments(arguments)
@@ -102,9 +103,27 @@ def create(
         rows = [runs.Run(job.uuid, 0)]
     else:
         rows = [runs.Run(job.uuid, n, node.uuid, node.name) for n, node in enumerate(nodes)]
-    jobs.create(job, rows, _audited(job, requester, nodes))
+    _store(job, rows, _audited(job, requester, nodes))
     services.conductor_api.job_changed(job)
     return job
+
+
+def _store(job, rows, audited):
+    try:
+        jobs.create(job, rows, audited)
+    except errors.Unavailable:
+        # a commit may have been done of which no answer came
+        if not _is_stored(job):
+            raise
+
+
+def _is_stored(job):
+    try:
+        return jobs.get(job.uuid) is not None
+    except errors.Unavailable as error:
+        raise errors.OutcomeUnknown(
+            f'whether the job was started is not known; if it was, it is {job.uuid}: {error.reason}'
+        ) from error
 
 
 def _command(name, nodes):

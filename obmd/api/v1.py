@@ -179,7 +179,7 @@ ROUTES = {
             answer=schemas.JOB,
             status=201,
             others={200: schemas.PLAN},
-            errors=('not_found',),
+            errors=('not_found', 'outcome_unknown'),
         ),
     },
     '/api/v1/jobs/{id}': {

@@ -74,6 +74,42 @@ def test_a_job_is_a_row_a_node_and_its_owner_is_told(api, admin):
     assert api.app.get(f'{JOBS}/{job["id"]}', headers=admin).json == job
 
 
+@pytest.fixture
+def no_answer(monkeypatch):
+    """The database stores a job, and its answer is lost on the way."""
+    create = job_rows.create
+
+    def silent(*args):
+        create(*args)
+        raise errors.Unavailable('the database does not answer', retry_after=2)
+
+    monkeypatch.setattr(job_rows, 'create', silent)
+
+
+def test_a_job_that_was_stored_without_an_answer_is_started(api, admin, no_answer):
+    answer = start(api, admin, nodes='n1')
+    assert [job.uuid for job in job_rows.page()] == [answer.json['id']]
+
+
+def test_a_job_that_may_be_stored_is_not_asked_for_again(api, admin, no_answer, monkeypatch):
+    def get(uuid):
+        raise errors.Unavailable('the database does not answer', retry_after=2)
+
+    monkeypatch.setattr(job_rows, 'get', get)
+    answer = start(api, admin, status=504, nodes='n1')
+    assert error(answer)['kind'] == 'outcome_unknown'
+    assert job_rows.page()[0].uuid in error(answer)['reason']
+    assert 'Retry-After' not in answer.headers
+
+
+def test_a_job_that_was_not_stored_may_be_asked_for_again(api, admin, monkeypatch):
+    def create(*args):
+        raise errors.Unavailable('the database does not answer', retry_after=2)
+
+    monkeypatch.setattr(job_rows, 'create', create)
+    assert 'Retry-After' in start(api, admin, status=503, nodes='n1').headers
+
+
 def test_limits_and_who_the_caller_says_to_be_are_kept(api, admin):
     said = {'limit': 2.0, 'stagger': 0.5, 'timeout': 7, 'request_username': 'bob'}
     job = start(api, admin, nodes='n1', request_uid=1000, **said).json
