@@ -167,19 +167,25 @@ class Output:
         if row.state == jobs.ENDED:
             self._end({'state': row.state, 'status': row.status})
             return
+        owner = self._services.router.owner_of_job(row).incarnation
         offer = self._services.conductor_api.open_job_events(row, operations.call_deadline())
         stream = spools.stream_of(offer)
         if not self.opened(stream):
             return
         try:
-            for line in spools.lines(stream):
-                message = json.loads(line)
-                if 'runs' in message:
-                    self._take(message['runs'])
-                if 'job' in message:
-                    self._end(message['job'])
+            # one that is frozen does not end it
+            with self._services.router.watched(owner, stream.close):
+                self._hear(stream)
         finally:
             self.dropped(stream)
+
+    def _hear(self, stream):
+        for line in spools.lines(stream):
+            message = json.loads(line)
+            if 'runs' in message:
+                self._take(message['runs'])
+            if 'job' in message:
+                self._end(message['job'])
 
     def _take(self, told):
         """:param told: list of [position, state, outcome, status, reason, runner, bytes]."""

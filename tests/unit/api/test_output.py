@@ -1,8 +1,12 @@
 """What an Output gives while the output of its runs is on its way."""
 
+import types
+
 import pytest
 
 from obmd.api import output
+from obmd.conductor import routing
+from obmd.db import conductors
 from obmd.db import jobs
 from obmd.db import runs
 
@@ -63,3 +67,45 @@ def test_output_that_does_not_come_is_counted_as_missing(reader, clock):
     gap, run, job = reader.read(0)
     assert (gap.kind, gap.data) == ('gap', 70)
     assert (run.kind, job.kind) == ('run', 'job')
+
+
+def look(router, *names):
+    rows = [conductors.Conductor(name, name, '', (), 'http://x') for name in names]
+    router.look(rows, rows)
+
+
+class Frozen:
+    """The stream of an owner that says nothing more and does not end by itself."""
+
+    def __init__(self):
+        self.closed = False
+        self.read = lambda: None
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.read()
+        if self.closed:
+            raise StopIteration
+        raise AssertionError('it is read for ever')
+
+    def close(self):
+        self.closed = True
+
+
+def test_what_a_frozen_owner_tells_is_not_waited_for_when_it_is_taken_for_dead(monkeypatch):
+    router = routing.Router(8, 1.0)
+    look(router, 'owner')
+    job = jobs.Job('uuid', 'x', 1.0, 1, owner='owner')
+    monkeypatch.setattr(output.jobs, 'get', lambda uuid: job)
+    monkeypatch.setattr(output.runs, 'of_job', lambda uuid: [])
+    monkeypatch.setattr(output.threads, 'spawn', lambda *args: None)
+    stream = Frozen()
+    stream.read = lambda: look(router)
+    api = types.SimpleNamespace(open_job_events=lambda *args: types.SimpleNamespace(stream=stream))
+    services = types.SimpleNamespace(router=router, conductor_api=api)
+    reader = output.Output(services, job)
+    reader._look()
+    assert stream.closed
+    assert not reader.finished
