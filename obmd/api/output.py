@@ -81,6 +81,9 @@ class Output:
         self._whole = set()
         #: incarnation of a living conductor -> what reads there
         self._sources = {}
+        #: incarnations that were asked, and whether one that comes is asked too
+        self._asked = set()
+        self._searching = False
         self._runners = set()
         #: spool -> offset up to which it was read
         self._reached = {}
@@ -105,13 +108,15 @@ class Output:
         until = self._clock() + timeout
         with self._bell:
             while not self._queue and not self._closed:
+                self._ask_newcomers()
                 self._give_up_waiting()
                 if self._queue:
                     break
                 left = until - self._clock()
                 if left <= 0:
                     return []
-                self._bell.wait(min(left, PATIENCE / 2) if self._pending else left)
+                looks = self._pending or self._searching
+                self._bell.wait(min(left, PATIENCE / 2) if looks else left)
             queue, self._queue, self._size = self._queue, [], 0
             self._moved_at = self._clock()
             self._bell.notify_all()
@@ -238,21 +243,42 @@ class Output:
         """Read what ``runner`` has written: there, or if it is gone, wherever its files are now."""
         living = self._services.router.living
         there = [one for one in living if one.incarnation == runner]
+        # who is not seen may not be seen yet, or its files are at a start that is not
+        self._searching = self._searching or not there
         for conductor in there or living:
-            if conductor.incarnation not in self._sources:
-                source = spools.Source(self._services, self._job.uuid, conductor, self)
-                self._sources[conductor.incarnation] = source
-                threads.spawn(source.run)
+            self._ask(conductor)
+
+    def _ask(self, conductor):
+        self._asked.add(conductor.incarnation)
+        if conductor.incarnation not in self._sources:
+            source = spools.Source(self._services, self._job.uuid, conductor, self)
+            self._sources[conductor.incarnation] = source
+            threads.spawn(source.run)
+
+    def _ask_newcomers(self):
+        if self._searching:
+            for conductor in self._services.router.living:
+                if conductor.incarnation not in self._asked:
+                    self._ask(conductor)
 
     def gone(self, conductor):
         """A conductor does not live any more: its files may be with its next start."""
         with self._bell:
+            self._sources.pop(conductor.incarnation, None)
+            self._asked.discard(conductor.incarnation)
             if not self._closed:
                 self._source(conductor.incarnation)
 
-    def runs_at(self, conductor):
-        """:returns: bool, whether a run of the job has begun at this start of a conductor."""
-        return conductor.incarnation in self._runners
+    def has_nothing(self, conductor):
+        """A conductor has no output of the job.
+
+        :returns: bool, whether it is not to be asked again until a run begins there.
+        """
+        with self._bell:
+            if conductor.incarnation in self._runners:
+                return False
+            self._sources.pop(conductor.incarnation, None)
+            return True
 
     def opened(self, stream):
         """:returns: bool; False: nobody reads any more, and the stream is closed."""

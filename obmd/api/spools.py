@@ -55,8 +55,8 @@ class Source:
                 self._read()
                 pause = PAUSE
             except errors.NotFound:
-                if not self._into.runs_at(self._conductor):
-                    return  # it has run nothing of it, at no start
+                if self._into.has_nothing(self._conductor):
+                    return
             except errors.ObmdError as error:
                 LOG.info('job %s: its output cannot be read now: %s', self._job, error.reason)
             except Exception:

@@ -5,6 +5,8 @@ import types
 import pytest
 
 from obmd.api import output
+from obmd.api import spools
+from obmd.common import errors
 from obmd.conductor import routing
 from obmd.db import conductors
 from obmd.db import jobs
@@ -109,3 +111,87 @@ def test_what_a_frozen_owner_tells_is_not_waited_for_when_it_is_taken_for_dead(m
     reader._look()
     assert stream.closed
     assert not reader.finished
+
+
+class Conductors:
+    """They have nothing at first.  :meth:`run` lets all who read there try once."""
+
+    def __init__(self, router):
+        self.router = router
+        self.sources = []
+        self.asked = []
+
+    def spawn(self, target):
+        if isinstance(getattr(target, '__self__', None), spools.Source):
+            self.sources.append(target)
+
+    def open_job_output(self, conductor, *args):
+        self.asked.append(conductor.incarnation)
+        raise errors.NotFound('nothing of it is here')
+
+    def run(self):
+        """:returns: list of str, who was asked."""
+        sources, self.sources, self.asked = self.sources, [], []
+        for source in sources:
+            source()
+        return self.asked
+
+
+@pytest.fixture
+def several(monkeypatch):
+    """(router, Conductors, Output of many runs that nobody has begun)."""
+    router = routing.Router(8, 1.0)
+    conductors = Conductors(router)
+    monkeypatch.setattr(output.threads, 'spawn', conductors.spawn)
+    services = types.SimpleNamespace(router=router, conductor_api=conductors)
+    reader = output.Output(services, jobs.Job('uuid', 'x', 1.0, 2))
+    # whose runs it has is asked until it has something: once is enough here
+    monkeypatch.setattr(spools.time, 'sleep', lambda seconds: reader.close())
+    return router, conductors, reader
+
+
+def begun(position, runner):
+    return [[position, runs.RUNNING, None, None, None, runner, 0]]
+
+
+def test_a_conductor_that_had_nothing_is_asked_again_once_a_run_begins_there(several):
+    router, conductors, reader = several
+    look(router, 'b')
+    reader._take(begun(0, 'gone'))
+    assert conductors.run() == ['b']
+    reader._take(begun(1, 'b'))
+    assert conductors.run() == ['b']
+
+
+def test_a_run_that_begins_while_its_conductor_says_that_it_has_nothing_is_read(several):
+    router, conductors, reader = several
+    look(router, 'b')
+    reader._take(begun(0, 'gone'))
+    reader._take(begun(1, 'b'))
+    assert conductors.run() == ['b']
+    assert reader.closed, 'it was not asked again'
+
+
+def test_a_conductor_that_is_not_seen_yet_is_asked_when_it_appears(several):
+    router, conductors, reader = several
+    look(router, 'b')
+    reader._take(begun(0, 'new'))
+    assert conductors.run() == ['b']
+    reader.read(0)
+    reader.read(0)
+    assert conductors.run() == []
+    look(router, 'b', 'new')
+    reader.read(0)
+    assert conductors.run() == ['new']
+
+
+def test_a_conductor_that_was_taken_for_dead_is_asked_when_it_is_back(several):
+    router, conductors, reader = several
+    look(router, 'a')
+    reader._take(begun(0, 'a'))
+    look(router)
+    assert conductors.run() == ['a']
+    look(router, 'a')
+    reader.read(0)
+    reader.read(0)
+    assert conductors.run() == ['a']
