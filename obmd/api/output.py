@@ -76,8 +76,14 @@ class Output:
         #: position -> (row as told, bytes, when, runner): ended, and its output is not whole yet
         self._pending = {}
         self._received = {}
-        #: when output came, or room was made for more, at last
-        self._moved_at = clock()
+        #: conductor -> when it sent output at last, and position -> when it was of that
+        self._moved = {}
+        self._wrote = {}
+        #: conductors whose output waits for room
+        self._held = set()
+        #: when the last read ended, and the first one began after a pause: what waited for room
+        #: comes now
+        self._read_at = self._resumed_at = clock()
         self._whole = set()
         #: incarnation of a living conductor -> what reads there
         self._sources = {}
@@ -107,18 +113,11 @@ class Output:
         """
         until = self._clock() + timeout
         with self._bell:
-            while not self._queue and not self._closed:
-                self._ask_newcomers()
-                self._give_up_waiting()
-                if self._queue:
-                    break
-                left = until - self._clock()
-                if left <= 0:
-                    return []
-                looks = self._pending or self._searching
-                self._bell.wait(min(left, PATIENCE / 2) if looks else left)
+            if self._clock() - self._read_at >= PATIENCE:
+                self._resumed_at = self._clock()
+            self._await_events(until)
             queue, self._queue, self._size = self._queue, [], 0
-            self._moved_at = self._clock()
+            self._read_at = self._clock()
             self._bell.notify_all()
         events = []
         for event, spool, offset in queue:
@@ -130,6 +129,16 @@ class Output:
             self.finished = True
             self.close()
         return events
+
+    def _await_events(self, until):
+        while not self._closed:
+            self._ask_newcomers()
+            self._give_up_waiting()
+            left = until - self._clock()
+            if self._queue or left <= 0:
+                return
+            looks = self._pending or self._searching
+            self._bell.wait(min(left, PATIENCE / 2) if looks else left)
 
     def close(self):
         """Nobody reads any more."""
@@ -294,17 +303,20 @@ class Output:
             self._opened.discard(stream)
         stream.close()
 
-    def wrote(self, spool, found):
+    def wrote(self, conductor, spool, found):
         """Take frames of a spool; waits while there is no room.
 
+        :param conductor: ``obmd.db.conductors.Conductor`` that sent them.
         :param spool: str, its id.
         :param found: list of (kind, position, data, offset behind it): ``STDOUT``, ``STDERR`` with
             bytes, ``GAP`` with a count, None: the end of a run's output.
         """
         with self._bell:
             while self._size > ROOM and not self._closed:
+                self._held.add(conductor.incarnation)
                 self._bell.wait()
-            self._moved_at = self._clock()
+            self._held.discard(conductor.incarnation)
+            self._moved[conductor.incarnation] = self._clock()
             skip, reached = self._skip.get(spool, 0), self._reached.get(spool, 0)
             for kind, position, data, behind in found:
                 if behind > reached:
@@ -320,6 +332,7 @@ class Output:
             self._settle(position)
             return
         count = data if kind == GAP else len(data)
+        self._wrote[position] = self._clock()
         self._received[position] = self._received.get(position, 0) + count
         if not again:
             self._put(kind, position, data, spool, behind)
@@ -327,12 +340,25 @@ class Output:
 
     def _give_up_waiting(self):
         late = self._clock() - PATIENCE
-        silent = self._moved_at < late
-        for position, (shown, _, since, runner) in list(self._pending.items()):
+        for position, (shown, size, since, runner) in list(self._pending.items()):
+            if since >= late:
+                continue
             # who is dead and has not said how a run ended will not say it
             untold = shown['outcome'] == runs.LOST and not self._lives(runner)
-            if since < late and (silent or untold):
+            if untold or self._has_all(position, shown, size, late) or self._silent(runner, late):
                 self._settle(position)
+
+    def _has_all(self, position, shown, size, late):
+        """Whether only the end of a run's output is missing; how much a lost run wrote is not
+        known."""
+        whole = shown['outcome'] != runs.LOST and self._received.get(position, 0) >= (size or 0)
+        return whole and self._wrote.get(position, late - 1) < late
+
+    def _silent(self, runner, late):
+        # what one wrote that is gone may be with any other
+        senders = {runner} if self._lives(runner) else self._held.union(self._moved)
+        moved = max((self._moved.get(one, late - 1) for one in senders), default=late - 1)
+        return max(moved, self._resumed_at) < late and self._held.isdisjoint(senders)
 
     def _lives(self, runner):
         return any(one.incarnation == runner for one in self._services.router.living)

@@ -100,7 +100,8 @@ class Source:
             found, parsed = frames.parse(data, start)
             rest = data[parsed:]
             if found:
-                self._into.wrote(self._spool, [self._event(*one) for one in found])
+                events = [self._event(*one) for one in found]
+                self._into.wrote(self._conductor, self._spool, events)
 
     def _event(self, position, kind, payload):
         self._offset += frames.HEADER.size + len(payload)

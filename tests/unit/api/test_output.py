@@ -13,6 +13,8 @@ from obmd.db import jobs
 from obmd.db import runs
 
 SPOOL = 'spool'
+RUNNER = conductors.Conductor('runner', 'a', '', (), 'http://x')
+OTHER = conductors.Conductor('other', 'b', '', (), 'http://x')
 
 
 class Clock:
@@ -33,7 +35,9 @@ def reader(clock, monkeypatch):
     """An Output of one run, which has written 100 bytes and ended; nobody follows the job."""
     monkeypatch.setattr(output.threads, 'spawn', lambda *args: None)
     monkeypatch.setattr(output.Output, '_source', lambda *args: None)
-    reader = output.Output(None, jobs.Job('uuid', 'x', 1.0, 1), clock=clock)
+    services = types.SimpleNamespace(router=routing.Router(8, 1.0))
+    services.router.look([RUNNER, OTHER], [RUNNER, OTHER])
+    reader = output.Output(services, jobs.Job('uuid', 'x', 1.0, 1), clock=clock)
     reader._take([[0, runs.ENDED, runs.EXITED, 0, None, 'runner', 100]])
     reader._end({'state': 'ended', 'status': 0})
     return reader
@@ -46,29 +50,66 @@ def kinds(events):
 def test_the_end_of_a_run_waits_for_its_output_as_long_as_that_comes(reader, clock):
     for part in range(10):
         clock.now += output.PATIENCE - 1
-        reader.wrote(SPOOL, [('stdout', 0, b'x' * 10, 10 * part + 10)])
+        reader.wrote(RUNNER, SPOOL, [('stdout', 0, b'x' * 10, 10 * part + 10)])
         assert kinds(reader.read(0)) == ['stdout']
         assert reader.read(0) == []
-    reader.wrote(SPOOL, [(None, 0, None, 101)])
+    reader.wrote(RUNNER, SPOOL, [(None, 0, None, 101)])
     assert kinds(reader.read(0)) == ['run', 'job']
 
 
 def test_a_slow_reader_loses_nothing(reader, clock):
-    reader.wrote(SPOOL, [('stdout', 0, b'x' * 50, 50)])
+    reader.wrote(RUNNER, SPOOL, [('stdout', 0, b'x' * 50, 50)])
     clock.now += 10 * output.PATIENCE
     assert kinds(reader.read(0)) == ['stdout']
     assert reader.read(0) == []
-    reader.wrote(SPOOL, [('stdout', 0, b'x' * 50, 100), (None, 0, None, 101)])
+    reader.wrote(RUNNER, SPOOL, [('stdout', 0, b'x' * 50, 100), (None, 0, None, 101)])
     assert kinds(reader.read(0)) == ['stdout', 'run', 'job']
 
 
+def test_output_that_waits_for_room_is_not_missing(reader, clock):
+    reader._held.add(RUNNER.incarnation)
+    for _ in range(10):
+        clock.now += output.PATIENCE / 2
+        assert reader.read(0) == []
+
+
 def test_output_that_does_not_come_is_counted_as_missing(reader, clock):
-    reader.wrote(SPOOL, [('stdout', 0, b'x' * 30, 30)])
+    reader.wrote(RUNNER, SPOOL, [('stdout', 0, b'x' * 30, 30)])
     reader.read(0)
-    clock.now += output.PATIENCE + 0.1
+    clock.now += output.PATIENCE - 0.1
+    assert reader.read(0) == []
+    clock.now += 0.2
     gap, run, job = reader.read(0)
     assert (gap.kind, gap.data) == ('gap', 70)
     assert (run.kind, job.kind) == ('run', 'job')
+
+
+def told_beside(reader, clock, conductor):
+    """:returns: list of what is told of run 0 while run 1 writes for long at ``conductor``."""
+    told = []
+    for part in range(1, 20):
+        clock.now += 1
+        reader.wrote(conductor, f'spool of {conductor.host}', [('stdout', 1, b'x', part)])
+        told += [event.kind for event in reader.read(0) if event.position == 0]
+    return told
+
+
+def test_the_end_of_a_run_that_wrote_nothing_more_is_told_while_another_writes(reader, clock):
+    reader.wrote(RUNNER, SPOOL, [('stdout', 0, b'x' * 100, 100)])
+    assert told_beside(reader, clock, RUNNER) == ['stdout', 'run']
+
+
+def test_the_end_of_a_run_is_told_while_one_of_another_conductor_writes(reader, clock):
+    assert told_beside(reader, clock, OTHER) == ['gap', 'run']
+
+
+def test_output_behind_that_of_another_run_is_waited_for(reader, clock):
+    assert told_beside(reader, clock, RUNNER) == []
+
+
+def test_what_a_dead_conductor_has_written_may_come_from_another(reader, clock):
+    reader._services.router.look([OTHER], [OTHER])
+    assert told_beside(reader, clock, OTHER) == []
 
 
 def look(router, *names):
