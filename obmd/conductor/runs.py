@@ -156,10 +156,12 @@ class Runs:
             fresh.append(Work(spec, position, live, self._monotonic()))
         self._executor.expect(spec, ahead)
         with self._lock:
-            self._shares.setdefault(spec.job, _Share(spec.width))
             fresh = [one for one in fresh if self._known.setdefault(one.key, one) is one]
-        self._turns.add(spec.job, fresh)
-        self._ring()
+            if fresh:
+                self._shares.setdefault(spec.job, _Share(spec.width))
+        if fresh:
+            self._turns.add(spec.job, fresh)
+            self._ring()
         return refused
 
     def adopt(self, spec):
@@ -243,7 +245,9 @@ class Runs:
 
     def _room(self, job):
         # many jobs share the places: none takes them to be ready for what comes
-        share = self._shares[job]
+        share = self._shares.get(job)
+        if share is None:
+            return 0
         if len(self._running) > CONF.actions.max_jobs // 2:
             return share.width - share.begun
         return share.room(self._monotonic())
@@ -261,6 +265,9 @@ class Runs:
                 runs.put_back(job, unclear, self._incarnation)
             won = runs.start(job, list(by_position), self._incarnation, self._clock())
         except errors.Unavailable:
+            won = None
+        except Exception:
+            LOG.exception('runs of job %s are not started', job)
             won = None
         # Others may have declared us dead before the commit: what has not begun then must not.
         if won is None or self._lease.state != leases.FRESH:

@@ -51,16 +51,20 @@ class Turns:
             while waiting and len(taken) < count:
                 key = waiting.popleft()
                 queue = self._queues[key]
-                left = rooms.setdefault(key, room(key) if room is not None else count)
-                if queue and left > 0:
-                    taken.append((key, queue.popleft()))
-                    rooms[key] = left - 1
-                    self._queues.move_to_end(key)
-                    waiting.append(key)
                 if not queue:
                     del self._queues[key]
-                    if waiting and waiting[-1] == key:
-                        waiting.pop()
+                    continue
+                if key not in rooms:
+                    rooms[key] = room(key) if room is not None else count
+                if rooms[key] <= 0:
+                    continue
+                taken.append((key, queue.popleft()))
+                rooms[key] -= 1
+                if queue:
+                    self._queues.move_to_end(key)
+                    waiting.append(key)
+                else:
+                    del self._queues[key]
         return taken
 
     def take_of(self, key, count):

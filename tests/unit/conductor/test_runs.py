@@ -184,6 +184,36 @@ def test_no_more_begin_than_the_conductor_has_places(mine, executor, max_jobs):
     assert len(executor.begun) == 4
 
 
+def test_a_job_of_which_nothing_is_taken_keeps_no_other_waiting(mine, holdings, executor, max_jobs):
+    max_jobs(1)
+    holdings.missing.add('u1')
+    job, refused, third = make(), make(), make()
+    mine.take(spec(job), asked(0))
+    begin(mine)
+    mine.take(spec(refused), asked(1))
+    mine.start_due()
+    mine._forget_shares()
+    mine.take(spec(third), asked(2))
+    executor.end(0)
+    begin(mine)
+    assert executor.begun == [0, 2]
+
+
+def test_runs_that_an_unexpected_error_kept_back_begin_later(mine, executor, monkeypatch):
+    first, second, start = make(), make(), runs.start
+
+    def broken(*_):
+        raise RuntimeError('the server is read-only')
+
+    monkeypatch.setattr(runs, 'start', broken)
+    mine.take(spec(first), asked(0))
+    mine.take(spec(second), asked(1))
+    begin(mine)
+    monkeypatch.setattr(runs, 'start', start)
+    begin(mine)
+    assert executor.begun == [0, 1]
+
+
 def test_long_scripts_are_not_started_ahead(mine, executor):
     job = make(100)
     mine.take(spec(job, width=2), asked(*range(50)))

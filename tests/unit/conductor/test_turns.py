@@ -49,3 +49,8 @@ def test_what_is_dropped_is_given_back_and_not_taken():
     assert made.keys() == ['b']
     assert made.drop_all() == ['x', 'y']
     assert made.take(1) == []
+
+
+def test_there_is_no_need_of_room_where_nothing_waits():
+    made = filled(a='', b='xy')
+    assert taken(made, 9, {'b': 5}.__getitem__) == 'xy'
