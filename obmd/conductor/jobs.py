@@ -62,6 +62,8 @@ class Jobs:
     def claim_due(self, dead):
         """What the dead ran is lost, what they owned is claimed if the ring gives it to us.
 
+        What is ours in its row only goes on: the answer to a claim was lost, or a read after it.
+
         :param dead: set of str, incarnations.
         """
         for incarnation in dead - self._lost:
@@ -71,6 +73,9 @@ class Jobs:
                 self.look()
             self._lost.add(incarnation)
         self._lost &= dead
+        for row in jobs.owned_by(self._me.incarnation):
+            if row.uuid not in self._owned:
+                self._own(row.uuid, row.owner_epoch)
         after = ''
         while not self._stopping:
             rows = jobs.claimable(dead, PAGE, after)
@@ -95,8 +100,12 @@ class Jobs:
         if self._stopping:
             return
         row = jobs.get(uuid)
-        if row is not None and row.state == jobs.RUNNING and row.owner is None:
+        if row is None or row.state != jobs.RUNNING:
+            return
+        if row.owner is None:
             self._claim(row)
+        elif row.owner == self._me.incarnation:
+            self._own(uuid, row.owner_epoch)
 
     @staticmethod
     def _was_cancelled(uuid):
@@ -112,7 +121,7 @@ class Jobs:
     def _own(self, uuid, epoch):
         # Read after the claim: an earlier owner may have gone on until then.
         row, rows = jobs.get(uuid), runs.of_job(uuid)
-        if row is None:
+        if row is None or row.state != jobs.RUNNING:
             return
         owned = one_job.OwnedJob(row, epoch, rows)
         with self._lock:

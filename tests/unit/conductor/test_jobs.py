@@ -240,6 +240,41 @@ def test_the_jobs_of_a_live_conductor_stay_its_own(world, make):
     assert jobs.get(job).owner == THIRD
 
 
+def gone(*_args):
+    raise errors.Unavailable('the database does not answer')
+
+
+def test_a_job_goes_on_though_the_rows_could_not_be_read_after_its_claim(world, make, monkeypatch):
+    job, of_job = make(ME), runs.of_job
+    world.see(ME)
+    monkeypatch.setattr(runs, 'of_job', gone)
+    with pytest.raises(errors.Unavailable):
+        world.jobs.claim_due(set())
+    monkeypatch.setattr(runs, 'of_job', of_job)
+    world.jobs.claim_due(set())
+    assert list(world.jobs._owned) == [job]
+
+
+@pytest.mark.parametrize('news', ['changed', 'watch'])
+def test_a_job_goes_on_though_the_answer_to_its_claim_was_lost(world, make, monkeypatch, news):
+    job, claim = make(ME), jobs.claim
+    monkeypatch.setattr(jobs, 'claim', lambda *args: gone(claim(*args)))
+    with pytest.raises(errors.Unavailable):
+        world.jobs.changed(job)
+    getattr(world.jobs, news)(job)
+    assert jobs.get(job).owner == ME
+    assert list(world.jobs._owned) == [job]
+
+
+def test_a_job_that_has_ended_is_not_owned_again(world, make):
+    owned = world.own(make(ME))
+    runs.end_queued(owned.uuid, runs.NOT_STARTED, 126, 'x', 1.0)
+    jobs.end(owned.uuid, ME, owned.epoch, 2.0)
+    world.jobs._owned.clear()
+    world.jobs._own(owned.uuid, owned.epoch)
+    assert len(world.jobs) == 0
+
+
 def test_a_job_that_is_anothers_by_now_is_let_go(world, make):
     owned = world.own(make(ME))
     jobs.claim(owned.uuid, OTHER, ME, owned.epoch)
