@@ -113,7 +113,8 @@ class OwnedJob:
         """:returns: list of Part, those that wait to be given out."""
         with self._lock:
             waiting = [*self._queue, *(position for _, position in self._later)]
-        return [self._parts[position] for position in waiting]
+        parts = [self._parts[position] for position in waiting]
+        return [part for part in parts if part.state == QUEUED]
 
     # -- giving out -----------------------------------------------------------------------------
 

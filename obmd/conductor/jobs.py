@@ -140,11 +140,13 @@ class Jobs:
         while not owned.over:
             owned.bell.clear()
             try:
-                if owned.cancelled and (owned.queued() or not cancel_told):
-                    self._cancel(spec, owned)
-                    cancel_told, compared = True, float('-inf')
                 now = time.monotonic()
-                if now - compared > COMPARE or self._giving.orphans(owned):
+                due = now - compared > COMPARE
+                # told again and again: who begins a run just then may have missed it
+                if owned.cancelled and (due or owned.queued() or not cancel_told):
+                    self._cancel(spec, owned)
+                    cancel_told, due = True, True
+                if due or self._giving.orphans(owned):
                     compared = now
                     if not self._compare(owned):
                         break

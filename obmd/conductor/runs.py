@@ -116,6 +116,8 @@ class Runs:
         self._running = {}
         self._shares = {}
         self._doubtful = set()
+        #: jobs of which nothing goes on, for as long as something of them is known
+        self._cancelled = set()
         self._lock = threading.Lock()
         self._bell = threading.Event()
         self._stopping = False
@@ -172,7 +174,8 @@ class Runs:
                 one.spec = spec
 
     def cancel(self, job):
-        """End what runs of the job, forget what waits."""
+        """End what runs of the job, forget what waits, and end what begins in this moment."""
+        self._cancelled.add(job)
         self._forget(self._turns.drop(job))
         # Those that were begun last first: what waits for others must not begin when they end.
         for one in reversed(list(self._running.values())):
@@ -284,6 +287,9 @@ class Runs:
             for one in mine:
                 metrics.RUN_WAITS.observe(now - one.asked_at)
             self._running.update((one.key, one) for one in mine)
+            if job in self._cancelled:  # while the commit was on its way
+                for one in mine:
+                    self._end(one, runs.CANCELLED)
             self._executor.start(mine, functools.partial(self._have_begun, mine), self._ended)
         return True
 
@@ -314,6 +320,7 @@ class Runs:
             jobs = {job for job, _position in self._known}
             for gone in self._shares.keys() - jobs:
                 del self._shares[gone]
+            self._cancelled &= jobs
 
     # -- rows that a lost answer left with us --------------------------------------------------
 

@@ -290,6 +290,36 @@ def test_a_cancel_ends_what_waits_and_tells_who_runs_some(world, make):
     assert ('there', 'cancel_runs') in world.client.told
 
 
+class Bell:
+    """Ends the work on a job after so many rounds."""
+
+    def __init__(self, owned, rounds):
+        self._owned = owned
+        self._left = rounds
+
+    def clear(self):
+        pass
+
+    set = clear
+
+    def wait(self, _seconds):
+        self._left -= 1
+        if not self._left:
+            self._owned.finish()
+
+
+def test_a_cancel_is_told_again_while_something_runs(world, make, monkeypatch):
+    monkeypatch.setattr(owners, 'COMPARE', -1.0)
+    owned = world.own(make(OTHER))
+    runs.start(owned.uuid, [0], OTHER, 1.0)
+    owned.advance([(0, runs.RUNNING, OTHER, None, None, None, 0)])
+    jobs.cancel(owned.uuid, 2.0)
+    world.jobs.changed(owned.uuid)
+    owned.bell = Bell(owned, 3)
+    world.jobs._carry_on(owned)
+    assert world.client.told == [('there', 'cancel_runs')] * 3
+
+
 def test_a_new_owner_tells_everybody(world, make):
     job = make(ME)
     jobs.claim(job, OTHER, None, 0)

@@ -340,6 +340,52 @@ def test_a_cancel_kills_what_runs_and_forgets_what_waits(mine, executor, written
     assert second.state == 'queued' or second.outcome == 'cancelled'
 
 
+def test_a_cancel_reaches_what_begins_at_that_moment(mine, executor, written, monkeypatch):
+    job, start = make(), runs.start
+
+    def slow(*args):
+        won = start(*args)
+        mine.cancel(job)
+        return won
+
+    monkeypatch.setattr(runs, 'start', slow)
+    mine.take(spec(job), asked(0, 1))
+    begin(mine)
+    assert executor.killed == [(0, 'cancelled'), (1, 'cancelled')]
+    executor.end(0, runs.SIGNALLED, 143)
+    written._write_all()
+    assert runs.of_job(job)[0].outcome == 'cancelled'
+
+
+def test_a_cancel_reaches_what_begins_once_its_lost_answer_is_settled(mine, executor, monkeypatch):
+    job, start, tries = make(), runs.start, []
+
+    def deaf(*args):
+        tries.append(start(*args))
+        if len(tries) == 1:
+            mine.cancel(job)
+            raise errors.Unavailable('the answer was lost')
+        return tries[-1]
+
+    monkeypatch.setattr(runs, 'start', deaf)
+    mine.take(spec(job), asked(0))
+    begin(mine)
+    begin(mine)
+    assert executor.killed == [(0, 'cancelled')]
+
+
+def test_a_cancel_is_remembered_for_as_long_as_something_is_known_of_the_job(mine, executor):
+    job = make()
+    mine.take(spec(job), asked(0))
+    begin(mine)
+    mine.cancel(job)
+    mine._forget_shares()
+    assert mine._cancelled == {job}
+    executor.end(0)
+    mine._forget_shares()
+    assert mine._cancelled == set()
+
+
 def test_a_run_that_had_ended_by_itself_was_not_cancelled(mine, executor, written):
     job = make()
     mine.take(spec(job), asked(0))
