@@ -116,6 +116,8 @@ class Runs:
         self._running = {}
         self._shares = {}
         self._doubtful = set()
+        #: keys of rows that are being queued again: not taken meanwhile
+        self._settling = set()
         #: jobs of which nothing goes on, for as long as something of them is known
         self._cancelled = set()
         self._lock = threading.Lock()
@@ -158,6 +160,7 @@ class Runs:
             fresh.append(Work(spec, position, live, self._monotonic()))
         self._executor.expect(spec, ahead)
         with self._lock:
+            fresh = [one for one in fresh if one.key not in self._settling]
             fresh = [one for one in fresh if self._known.setdefault(one.key, one) is one]
             if fresh:
                 self._shares.setdefault(spec.job, _Share(spec.width))
@@ -341,10 +344,16 @@ class Runs:
         :returns: set of the strays as of now.
         """
         rows = {(run.job_uuid, run.position) for run in runs.running_under(self._incarnation)}
-        strays = {key for key in rows if key not in self._known and not self._reports.has(key)}
-        by_job = {}
-        for job, position in strays & suspects:
-            by_job.setdefault(job, []).append(position)
-        for job, positions in by_job.items():
-            runs.put_back(job, positions, self._incarnation)
+        with self._lock:
+            strays = {key for key in rows if key not in self._known and not self._reports.has(key)}
+            self._settling = strays & suspects
+        try:
+            by_job = {}
+            for job, position in self._settling:
+                by_job.setdefault(job, []).append(position)
+            for job, positions in by_job.items():
+                runs.put_back(job, positions, self._incarnation)
+            self._doubtful -= self._settling
+        finally:
+            self._settling = set()
         return strays

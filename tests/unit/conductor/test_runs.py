@@ -430,6 +430,28 @@ def test_a_row_that_nobody_began_is_queued_again(mine):
     assert runs.of_job(job)[3].state == 'queued'
 
 
+def test_an_order_that_comes_while_a_row_is_queued_again_waits(mine, executor, monkeypatch):
+    job, put_back = make(), runs.put_back
+    runs.start(job, [0], ME, 1.0)
+    mine._doubtful.add((job, 0))
+    strays = mine._look_for_strays(set())
+
+    def late(*args):
+        mine.take(spec(job), asked(0))
+        begin(mine)
+        return put_back(*args)
+
+    monkeypatch.setattr(runs, 'put_back', late)
+    mine._look_for_strays(strays)
+    assert executor.begun == []
+    assert mine._doubtful == set()
+    monkeypatch.setattr(runs, 'put_back', put_back)
+    mine.take(spec(job), asked(0))
+    begin(mine)
+    assert executor.begun == [0]
+    assert runs.of_job(job)[0].state == 'running'
+
+
 def test_one_report_at_a_time_is_on_its_way_to_a_host(mine, executor, written, told):
     job, other = make(), make()
     for one in (job, other):
