@@ -162,16 +162,15 @@ class Giving:
 
     @staticmethod
     def _refuse(owned, part, reason):
-        """It is not run.  :raises Unavailable: that is not written; it is tried again."""
+        """It is not run.  If that cannot be written it is tried again."""
         status = work.STATUS[runs.NOT_STARTED]
         try:
             runs.end_queued(
                 owned.uuid, runs.NOT_STARTED, status, reason, time.time(), [part.position]
             )
+            owned.read(runs.at(owned.uuid, [part.position]))  # it may have begun all the same
         except errors.Unavailable:
             owned.put_back(part, PAUSE)
-            return
-        owned.advance([(part.position, runs.ENDED, None, runs.NOT_STARTED, status, reason, 0)])
 
     # -- what was given ---------------------------------------------------------------------------
 

@@ -216,6 +216,41 @@ class OwnedJob:
         if news:
             self.bell.set()
 
+    def read(self, rows):
+        """Take what rows say.  :param rows: list of ``obmd.db.runs.Run``."""
+        self.advance(
+            (
+                run.position,
+                run.state,
+                run.runner,
+                run.outcome,
+                run.status,
+                run.reason,
+                run.output_bytes,
+            )
+            for run in rows
+            if run.state != QUEUED
+        )
+
+    def reset(self, rows):
+        """Believe rows against what was told: these runs have not ended.
+
+        :param rows: list of ``obmd.db.runs.Run``, queued or running.
+        """
+        with self._lock:
+            for run in rows:
+                part = self._parts[run.position]
+                if part.state != ENDED:
+                    continue
+                part.state, part.runner = run.state, run.runner
+                part.outcome = part.status = part.reason = None
+                self._left += 1
+                if run.state == QUEUED:
+                    self._queue.append(run.position)
+                else:
+                    self._active.add(run.position)
+        self.bell.set()
+
     def _say(self, message):
         line = json.dumps(message).encode() + b'\n'
         self._watchers = [one for one in self._watchers if one.ended is None]

@@ -24,9 +24,11 @@ LOG = logging.getLogger(__name__)
 
 #: jobs claimed between two looks at the rest of the table
 PAGE = 200
-#: seconds between two comparisons of a job that goes on with its rows, and until one that should
-#: have ended is compared again
-COMPARE, AGAIN = 10.0, 0.04
+#: seconds between two comparisons of a job that goes on with its rows
+COMPARE = 10.0
+#: seconds until one whose runs were told to have ended is compared again, each time twice as long,
+#: at most; and tries after which its rows are believed: they are late for a moment at each end
+AGAIN, AGAIN_MAX, TRIES = 0.04, 1.0, 8
 CANCELLED = 'the job was cancelled'
 
 
@@ -136,7 +138,7 @@ class Jobs:
         spec = self._spec(owned.row)
         compared = float('-inf')
         self._giving.adopt(spec, owned)
-        cancel_told = False
+        cancel_told, tries = False, 0
         while not owned.over:
             owned.bell.clear()
             try:
@@ -154,8 +156,9 @@ class Jobs:
                     if self._end(owned):
                         break
                     compared = float('-inf')
-                    time.sleep(AGAIN)
+                    tries = self._wait_for_rows(owned, tries)
                     continue
+                tries = 0
                 if not owned.cancelled and self._lease.state == leases.FRESH:
                     self._giving.give(spec, owned, owned.due())
             except errors.ObmdError as error:
@@ -190,8 +193,8 @@ class Jobs:
         runs.end_queued(
             owned.uuid, runs.CANCELLED, work.STATUS[runs.CANCELLED], CANCELLED, self._clock()
         )
-        cancelled = runs.CANCELLED, work.STATUS[runs.CANCELLED], CANCELLED
-        owned.advance((part.position, runs.ENDED, None, *cancelled, 0) for part in owned.queued())
+        # as the rows are: one may have begun with a conductor whose answer is lost
+        owned.read(runs.at(owned.uuid, [part.position for part in owned.queued()]))
         self._giving.cancel(spec, owned)
 
     def _compare(self, owned):
@@ -207,21 +210,7 @@ class Jobs:
         owned.cancelled = owned.cancelled or row.cancelled_at is not None
         active = [part.position for part in owned.active()]
         found = runs.at(owned.uuid, active)
-        owned.advance(
-            [
-                (
-                    run.position,
-                    run.state,
-                    run.runner,
-                    run.outcome,
-                    run.status,
-                    run.reason,
-                    run.output_bytes,
-                )
-                for run in found
-                if run.state != runs.QUEUED
-            ]
-        )
+        owned.read(found)
         waiting = [run.position for run in found if run.state == runs.QUEUED]
         self._giving.again(owned, waiting)
         return True
@@ -234,6 +223,14 @@ class Jobs:
         LOG.info('job %s has ended with status %d', owned.uuid, ended.status)
         owned.finish(ended)
         return True
+
+    @staticmethod
+    def _wait_for_rows(owned, tries):
+        """:returns: int, how many tries there were with this one."""
+        time.sleep(min(AGAIN * 2 ** min(tries, TRIES), AGAIN_MAX))
+        if tries + 1 >= TRIES:
+            owned.reset(runs.of_job(owned.uuid, (runs.QUEUED, runs.RUNNING)))
+        return tries + 1
 
     # -- from outside -------------------------------------------------------------------------
 

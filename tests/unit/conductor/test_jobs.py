@@ -1,5 +1,6 @@
 """An owner of jobs: what it claims, whom it gives runs, what it does when somebody is gone."""
 
+import types
 import uuid
 
 import pytest
@@ -288,6 +289,42 @@ def test_a_cancel_ends_what_waits_and_tells_who_runs_some(world, make):
     assert runs.of_job(owned.uuid)[2].outcome == 'cancelled'
     assert world.local.cancelled == [owned.uuid]
     assert ('there', 'cancel_runs') in world.client.told
+
+
+def test_what_is_refused_but_has_begun_is_known_to_run(world, make):
+    owned = world.own(make(OTHER))
+    world.client.answer = {'refused': [[0, errors.SealMismatch('the seal is broken').to_wire()]]}
+    runs.start(owned.uuid, [0], OTHER, 1.0)
+    world.give(owned)
+    assert state_of(owned) == 'running'
+    world.jobs._cancel(world.jobs._spec(owned.row), owned)
+    assert ('there', 'cancel_runs') in world.client.told
+
+
+def test_a_cancel_tells_who_has_begun_a_run_that_seems_to_wait(world, make):
+    owned = world.own(make(OTHER))
+    runs.start(owned.uuid, [0], OTHER, 1.0)
+    world.jobs._cancel(world.jobs._spec(owned.row), owned)
+    assert state_of(owned) == 'running'
+    assert world.client.told == [('there', 'cancel_runs')]
+
+
+@pytest.mark.parametrize('state', ['running', 'queued'])
+def test_rows_that_stay_otherwise_are_believed_in_the_end(world, make, monkeypatch, state):
+    pauses = []
+    clock = types.SimpleNamespace(monotonic=lambda: 5.0, sleep=pauses.append)
+    monkeypatch.setattr(owners, 'time', clock)
+    owned = world.own(make(OTHER))
+    if state == 'running':
+        runs.start(owned.uuid, [0], OTHER, 1.0)
+    owned.advance([(0, runs.ENDED, OTHER, runs.EXITED, 3, None, 0)])
+    owned.bell = Bell(owned, 1)
+    world.jobs._carry_on(owned)
+    assert pauses[:3] == [0.04, 0.08, 0.16]
+    assert max(pauses) == owners.AGAIN_MAX
+    assert len(pauses) == owners.TRIES
+    assert state_of(owned) == {'running': 'running', 'queued': 'given'}[state]
+    assert not owned.all_ended
 
 
 class Bell:
