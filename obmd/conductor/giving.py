@@ -117,7 +117,7 @@ class Giving:
             refused = self._local.take(spec, asked, ahead)
         except errors.ObmdError as error:
             refused = dict.fromkeys((part.position for part in parts), error)
-        self._refused(owned, refused)
+        self._answered(owned, parts, refused)
 
     def _send(self, incarnation, spec, owned, parts, asked, ahead):
         try:
@@ -134,14 +134,18 @@ class Giving:
         except rpc.NoAnswer:
             return  # it may have them: their rows will tell
         except errors.ObmdError as error:
-            self._refused(owned, dict.fromkeys((part.position for part in parts), error))
-            return
-        self._refused(owned, {p: errors.from_wire(wire) for p, wire in answer['refused']})
+            refused = dict.fromkeys((part.position for part in parts), error)
+        else:
+            refused = {p: errors.from_wire(wire) for p, wire in answer['refused']}
+        self._answered(owned, parts, refused)
 
     # -- what is not taken --------------------------------------------------------------------
 
-    def _refused(self, owned, refused):
-        """:param refused: dict of position -> ObmdError."""
+    def _answered(self, owned, parts, refused):
+        """:param refused: dict of position -> ObmdError; the other parts were taken."""
+        for part in parts:
+            if part.position not in refused:
+                part.failing_since = None
         for position, error in refused.items():
             part = owned.part(position)
             if isinstance(error, errors.NotOwner | errors.Unavailable):

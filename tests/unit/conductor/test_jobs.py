@@ -163,6 +163,22 @@ def test_a_run_that_nobody_takes_for_a_minute_was_not_started(world, make):
     assert owned.all_ended
 
 
+@pytest.mark.parametrize('owner', [ME, OTHER])
+def test_the_minute_begins_anew_once_a_conductor_takes_the_run(world, make, owner):
+    owned = world.own(make(owner))
+    owned.part(0).failing_since = -1000.0
+    world.give(owned)
+    assert owned.part(0).failing_since is None
+
+
+def test_the_minute_goes_on_while_no_conductor_takes_the_run(world, make):
+    owned = world.own(make(OTHER))
+    owned.part(0).failing_since = since = giving.time.monotonic()
+    world.client.answer = {'refused': [[0, errors.NotOwner('it moved').to_wire()]]}
+    world.give(owned)
+    assert owned.part(0).failing_since == since
+
+
 def test_what_a_conductor_cannot_run_says_why(world, make):
     owned = world.own(make(ME))
     world.local.refused[0] = errors.SealMismatch('the seal is broken')
