@@ -269,7 +269,8 @@ class Runs:
             unclear = [position for position in by_position if (job, position) in self._doubtful]
             if unclear:
                 runs.put_back(job, unclear, self._incarnation)
-            won = runs.start(job, list(by_position), self._incarnation, self._clock())
+            here = [one.position for one in these if self._still_here(one)]
+            won = runs.start(job, here, self._incarnation, self._clock())
         except errors.Unavailable:
             won = None
         except Exception:
@@ -283,7 +284,8 @@ class Runs:
             return False
         self._doubtful.difference_update(one.key for one in these)
         mine = [by_position.pop(position) for position in won]
-        self._forget(by_position.values())  # cancelled meanwhile, or another conductor's
+        # cancelled meanwhile, or another conductor's: its owner gives it again if it waits
+        self._forget(by_position.values())
         if mine:
             self._shares[job].begun += len(mine)
             now = self._monotonic()
@@ -294,6 +296,17 @@ class Runs:
                 for one in mine:
                     self._end(one, runs.CANCELLED)
             self._executor.start(mine, functools.partial(self._have_begun, mine), self._ended)
+        return True
+
+    def _still_here(self, one):
+        """:returns: bool, whether its node is ours still, now that there is a place."""
+        if one.live is None:
+            return True
+        try:
+            one.live = self._holdings.find(one.node_uuid)
+        except errors.ObmdError as error:
+            LOG.info('job %s: run %d does not begin here: %s', *one.key, error.reason)
+            return False
         return True
 
     def _have_begun(self, those):

@@ -170,6 +170,26 @@ def test_nodes_that_are_anothers_are_refused(mine, holdings, executor):
     assert executor.begun == [0]
 
 
+def test_a_run_whose_node_moves_while_it_waits_is_left_to_another(mine, holdings, executor):
+    job = make()
+    mine.take(spec(job), asked(0, 1))
+    holdings.missing.add('u0')
+    begin(mine)
+    assert executor.begun == [1]
+    assert runs.of_job(job)[0].state == 'queued'
+    assert list(mine.take(spec(job), asked(0))) == [0]
+
+
+def test_a_run_begins_on_the_node_as_it_is_then(mine, holdings, monkeypatch):
+    job, lives = make(), []
+    mine.take(spec(job), asked(0))
+    new = Live('u0')
+    monkeypatch.setattr(holdings, 'find', lambda _ident: new)
+    monkeypatch.setattr(mine._executor, 'start', lambda those, *_: lives.append(those[0].live))
+    begin(mine)
+    assert lives == [new]
+
+
 def test_no_more_begin_than_the_conductor_has_places(mine, executor, max_jobs):
     max_jobs(3)
     job, other = make(), make()
