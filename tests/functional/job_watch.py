@@ -113,7 +113,9 @@ class Watch:
         self.ended = True
 
     def _take(self, event):
-        self.events.append((event.get('event'), json.loads(event['data']), event.get('id')))
+        # an event without an id leaves the last one as it was, as in a browser
+        known = event.get('id') or (self.events[-1][2] if self.events else self._cursor)
+        self.events.append((event.get('event'), json.loads(event['data']), known))
 
     def text(self, node=None, stream='stdout'):
         """:returns: str, what was written so far."""
