@@ -133,6 +133,11 @@ class Service:
     def pause(self):
         """Stop it where it is (SIGSTOP): it accepts connections and answers nothing."""
         self._signal_all(signal.SIGSTOP)
+        # the signal has been sent, not yet obeyed: a thread may answer one more quick question
+        end = time.monotonic() + 10
+        while not all(map(_is_stopped, self._family(self._process.pid))):
+            assert time.monotonic() < end, 'it goes on'
+            time.sleep(0.005)
 
     def resume(self):
         self._signal_all(signal.SIGCONT)
@@ -522,3 +527,12 @@ class RabbitMQ(Service):
                 return bool(probe.recv(8))
         except OSError:
             return False
+
+
+def _is_stopped(pid):
+    """:returns: bool, whether every thread of a process stands still, or it has gone."""
+    for path in glob.glob(f'/proc/{pid}/task/*/stat'):
+        with contextlib.suppress(OSError), open(path) as file:
+            if file.read().rpartition(')')[2].split()[0] not in 'TtZX':
+                return False
+    return True
