@@ -292,8 +292,9 @@ def test_a_broker_that_refuses_the_password_is_told_once_a_pause(split, nodes, r
     assert split.query("SELECT count(*) FROM conductors WHERE host = 'late'") == '0'
     new = split.logs().splitlines()[before[1] :]
     print(f'{len(words(split.logs())) - before[0]} words of {len(split.processes)} services')
-    # at most: gone, refused after 5 and 15 s, back again; of two conductors and two APIs
-    assert len(words(split.logs())) - before[0] <= 4 * len(split.processes)
+    # at most: gone, refused after 5 and 15 s, back again; and gone and back once more where an idle
+    # connection of the pool is found broken later; of two conductors and two APIs
+    assert len(words(split.logs())) - before[0] <= 6 * len(split.processes)
     assert 'Traceback' not in '\n'.join(new)
     assert PASSWORD not in split.logs() + said
 
